@@ -7,4 +7,6 @@
 pub mod batch;
 pub mod config;
 pub mod event;
+pub mod pipeline;
+pub mod source;
 pub mod target;
