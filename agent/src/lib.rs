@@ -6,5 +6,6 @@
 
 pub mod batch;
 pub mod config;
+pub mod decode;
 pub mod event;
 pub mod target;
