@@ -7,4 +7,7 @@
 pub mod batch;
 pub mod config;
 pub mod event;
+pub mod export;
+pub mod runtime;
+pub mod stats;
 pub mod target;
