@@ -9,6 +9,7 @@ pub mod config;
 pub mod decode;
 pub mod event;
 pub mod export;
+pub mod faults;
 pub mod pipeline;
 pub mod runtime;
 pub mod source;
