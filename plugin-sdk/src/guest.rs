@@ -12,7 +12,6 @@ use crate::transform::Transform;
 
 /// What the WIT files say, as Rust.
 #[doc(hidden)]
-#[expect(missing_docs, reason = "generated; the WIT files document it")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
