@@ -157,7 +157,7 @@ pub(crate) mod host {
         }
 
         pub(crate) fn drop_rows(&mut self, rows: &[u32]) {
-            self.0.drop(rows);
+            self.0.discard(rows);
         }
 
         pub(crate) fn fail(&mut self, row: usize, reason: &Failure) {
