@@ -11,6 +11,7 @@ pub mod event;
 pub mod export;
 pub mod faults;
 pub mod pipeline;
+pub mod plugin;
 pub mod runtime;
 pub mod source;
 pub mod stats;
