@@ -16,3 +16,4 @@ pub mod runtime;
 pub mod source;
 pub mod stats;
 pub mod target;
+pub mod transform;
