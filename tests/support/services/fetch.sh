@@ -70,6 +70,7 @@ fetch_otelcol() {
     local stamp dir
     stamp=$(stamp_of otelcol "$svc_root/otelcol/builder.yaml")
     [ ! -f "$stamp" ] || [ ! -x "$SVC_HOME/otelcol" ] || return 0
+    # shellcheck source=otelcol/go.sh
     . "$svc_root/otelcol/go.sh"
     find_go
     say "building the OpenTelemetry Collector with $("$GO" env GOVERSION) (1 to 2 minutes)"

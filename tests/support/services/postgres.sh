@@ -35,5 +35,4 @@ svc_start() {
 }
 
 # Fast shutdown: TERM would wait for every client, among them Debezium.
-STOP_SIGNAL=INT
-svc_main postgres "$PG_PORT" "$@"
+STOP_SIGNAL=INT svc_main postgres "$PG_PORT" "$@"
