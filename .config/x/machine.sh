@@ -21,8 +21,8 @@ has_library() { ldconfig -p 2>/dev/null | grep -q "$1" || /sbin/ldconfig -p | gr
 # Go only serves to build the collector, once.
 has_go_or_collector() { has go || [ -x "${SVC_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/whimbrel/services}/otelcol" ]; }
 
-# The compiler toolchain: librdkafka, SQLite and zstd are built from source.
-setup_build() {
+# The compilers: librdkafka, SQLite and zstd are built from source.
+want_build() {
     want gcc has_compiler cc c
     want g++ has_compiler c++ c++
     want make has make
@@ -32,12 +32,10 @@ setup_build() {
     want zlib1g-dev pkg-config --exists zlib
     want curl has curl
     want ca-certificates has_certificates
-    install_missing
-    setup_rust
 }
 
-# What the services in tests/support/services run on, and then their downloads.
-setup_tests() {
+# What the services in tests/support/services run on.
+want_tests() {
     want default-jre-headless has_java
     want maven has mvn
     want postgresql has_postgres
@@ -46,10 +44,20 @@ setup_tests() {
     want curl has curl
     want ca-certificates has_certificates
     want libcurl4 has_library libcurl.so.4   # mongod's
+}
+
+# setup PART...: bring the machine up to what the parts need: build, tests, or both. All packages
+# are asked for at once, so that whoever must fetch an administrator does it once.
+setup() {
+    local part
+    for part in "$@"; do "want_$part"; done
     install_missing
-    # Prometheus comes by `apt-get download`, which needs the package lists.
-    if ! has prometheus && can_install && [ -z "$(apt-cache --quiet=2 show prometheus 2>/dev/null)" ]; then as_root "apt-get update -q"; fi
-    "$services/fetch.sh"
+    for part in "$@"; do
+        case $part in
+            build) setup_rust ;;
+            tests) "$services/fetch.sh" ;;
+        esac
+    done
 }
 
 can_install() { has apt-get && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; }
@@ -61,17 +69,20 @@ as_root() { # one shell line, as it would also be shown to the user
 # Install what `want` noted, or say how.
 install_missing() {
     [ ${#missing[@]} -gt 0 ] || return 0
-    local line
-    has apt-get || die "missing, by Debian's package names: ${missing[*]}; please install them"
+    local line packages
+    # Asked for by two parts is still one package.
+    packages=$(printf '%s\n' "${missing[@]}" | sort -u | tr '\n' ' ')
+    packages=${packages% }
+    has apt-get || die "missing, by Debian's package names: $packages; please install them"
     # --no-remove: never at the price of something that is already there.
-    line="apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-remove -o Dpkg::Options::=--force-confold ${missing[*]}"
-    if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    line="apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-remove -o Dpkg::Options::=--force-confold $packages"
+    if [[ " $packages " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         # Only the programs are wanted, not a server of the machine's own.
         line="mkdir -p /etc/postgresql-common; echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf; $line"
     fi
     if ! can_install; then
         {
-            echo "x: missing: ${missing[*]}"
+            echo "x: missing: $packages"
             echo "x: no right to install them. Please run this as root, then repeat:"
             echo
             echo "$line"
@@ -79,7 +90,7 @@ install_missing() {
         } >&2
         exit 1
     fi
-    say "installing ${missing[*]}"
+    say "installing $packages"
     as_root "$line" || die "apt-get failed"
     missing=()
 }

@@ -6,7 +6,7 @@ run_services() {
     shift $(($# > 0))
     case $action in
         up)
-            setup_tests
+            setup tests
             "$services/services.sh" start "$@"
             local env_file
             # The scripts know the defaults; the file makes them known to others.

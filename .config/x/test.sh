@@ -20,7 +20,6 @@ free_ports() {
 
 run_dir=
 start_services() {
-    setup_tests
     run_dir=$(mktemp -d "${TMPDIR:-/tmp}/whimbrel-test.XXXXXX")
     chmod 755 "$run_dir"   # as root, PostgreSQL runs as another user
     export SVC_DATA=$run_dir WHIMBREL_SERVICES=$services OTELCOL_OUT=$run_dir/otelcol/received.ndjson
@@ -65,6 +64,7 @@ tested() {
 }
 
 build_tests() {
+    setup build tests
     # Building everything at once gives all crates the same features, so nothing is built twice.
     cargo build "${locked[@]}" --workspace --bins --tests "${features[@]}"
     WHIMBREL_BIN=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/whimbrel
@@ -74,6 +74,7 @@ build_tests() {
 run_test() {
     if [ "${1:-}" = unit ]; then
         shift
+        setup build
         tested --workspace --exclude whimbrel-tests "${features[@]}" "$@"
         return
     fi
