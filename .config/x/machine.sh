@@ -134,9 +134,10 @@ install_rustup() {
         install_missing
         python3 -m venv "$dir/venv"
         "$dir/venv/bin/python" -m pip install -q puccinialin==0.1.14 </dev/null
-        "$dir/venv/bin/python" -m puccinialin --location "$dir/rust" >/dev/null </dev/null
+        # Not from here: the toolchain file would rule the compiler it fetches along.
+        (cd "$dir" && venv/bin/python -m puccinialin --location "$dir/rust" >/dev/null </dev/null)
         "$dir/rust/rustup-init/rustup-init" "${init_args[@]}" </dev/null
-    fi || die "rustup could not be installed; its page on installing tells other ways"
+    fi
     rm -rf "$dir"
     hash -r
     has rustup || die "rustup was installed, but is not in ${CARGO_HOME:-$HOME/.cargo}/bin"
