@@ -1,1 +1,18 @@
-//! The agent.
+//! Whimbrel: an agent that carries data through change-data-capture pipelines, watches itself doing it and lets its users
+//! put sandboxed WebAssembly plugins on the way.
+//!
+//! The modules in the order data flows: `source` reads records, `decode` makes events of them, `transform` runs the plugin
+//! chain, `target` makes rows durable, `pipeline` joins the four; `stats` counts and `export` tells.
+
+pub mod batch;
+pub mod config;
+pub mod decode;
+pub mod event;
+pub mod export;
+pub mod faults;
+pub mod pipeline;
+pub mod plugin;
+pub mod runtime;
+pub mod source;
+pub mod stats;
+pub mod target;
