@@ -60,6 +60,15 @@ pub struct Plugin {
     pub version: Option<String>,
 }
 
+/// Committed source offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceOffsets {
+    /// They exist, and none is of a snapshot under way.
+    pub streaming: bool,
+    /// A text that is equal exactly if the offsets are.
+    pub canonical: String,
+}
+
 #[derive(Deserialize)]
 struct Expanded {
     info: Info,
@@ -226,13 +235,13 @@ impl Client {
         self.send(&call).await.map(drop)
     }
 
-    /// The committed source offsets in a canonical form, good for comparing; `None` if Connect does not know the connector.
+    /// The committed source offsets; `None` if Connect does not know the connector.
     ///
     /// # Errors
     /// Whatever keeps Connect from answering, or its refusal.
-    pub async fn offsets(&self, name: &str) -> Result<Option<String>, Error> {
+    pub async fn offsets(&self, name: &str) -> Result<Option<SourceOffsets>, Error> {
         let offsets: Option<serde_json::Value> = self.found(&Call::get(&["connectors", name, "offsets"])).await?;
-        Ok(offsets.map(|offsets| canonical(&offsets)))
+        Ok(offsets.map(|offsets| SourceOffsets { streaming: is_streaming(&offsets), canonical: canonical(&offsets) }))
     }
 
     async fn found<T: DeserializeOwned>(&self, call: &Call) -> Result<Option<T>, Error> {
@@ -369,6 +378,20 @@ fn scrubbed(mut status: Status, redactor: &Redactor) -> Status {
     status
 }
 
+/// Debezium marks the offsets of a snapshot by `snapshot`, with `true` or the snapshot's kind; a streaming connector's
+/// have no such field, or one that says `false`.
+fn is_streaming(offsets: &serde_json::Value) -> bool {
+    let partitions = offsets.get("offsets").and_then(serde_json::Value::as_array);
+    partitions.is_some_and(|partitions| {
+        !partitions.is_empty()
+            && partitions.iter().all(|partition| match partition.pointer("/offset/snapshot") {
+                None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => true,
+                Some(serde_json::Value::String(said)) => said.eq_ignore_ascii_case("false"),
+                Some(_) => false,
+            })
+    })
+}
+
 /// JSON text with sorted keys: the order Connect answers in means nothing.
 fn canonical(value: &serde_json::Value) -> String {
     use serde_json::Value;
@@ -421,5 +444,19 @@ mod tests {
         let c = json!({"offsets": [{"offset": {}, "partition": {"p": 2}}, {"offset": {"txId": 1, "lsn": 6}, "partition": {"p": 1}}]});
         assert_eq!(canonical(&a), canonical(&b));
         assert_ne!(canonical(&b), canonical(&c));
+    }
+
+    #[test]
+    fn offsets_of_a_snapshot_are_told_from_those_of_streaming() {
+        for (offset, expect) in [
+            (json!({"lsn": 1}), true),
+            (json!({"lsn": 1, "snapshot": "false"}), true),
+            (json!({"lsn": 1, "snapshot": false}), true),
+            (json!({"lsn": 1, "snapshot": true}), false),
+            (json!({"lsn": 1, "snapshot": "INITIAL"}), false),
+        ] {
+            assert_eq!(is_streaming(&json!({"offsets": [{"partition": {}, "offset": offset}]})), expect, "{offset}");
+        }
+        assert!(!is_streaming(&json!({"offsets": []})));
     }
 }

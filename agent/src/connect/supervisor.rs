@@ -237,7 +237,11 @@ async fn sample_of(client: &Client, probe: Option<&HeartbeatProbe>, desired: &De
     let mut sample = Sample::default();
     let mut problem = None;
     match client.offsets(&desired.name).await {
-        Ok(offsets) => sample.offsets = offsets,
+        Ok(Some(offsets)) => {
+            sample.streaming = offsets.streaming;
+            sample.offsets = Some(offsets.canonical);
+        }
+        Ok(None) => {}
         Err(error) => problem = Some(error.chain()),
     }
     if let (Some(probe), Some(topic)) = (probe, desired.heartbeat_topic()) {
