@@ -37,7 +37,8 @@ async fn main() -> ExitCode {
 }
 
 fn load(args: &ConnectorsArgs) -> Result<Settings, String> {
-    let text = std::fs::read_to_string(args.config()).map_err(|error| format!("{}: {error}", args.config().display()))?;
+    let text =
+        std::fs::read_to_string(args.config()).map_err(|error| format!("{}: {error}", args.config().display()))?;
     let mut config: Value = serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
     resolve(&mut config)?;
     let section = config.get_mut("connectors").map(Value::take).ok_or("no `connectors:` section")?;

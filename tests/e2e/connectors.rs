@@ -75,12 +75,16 @@ async fn plan_apply_status_bring_a_connector_to_what_the_configuration_says() {
 #[tokio::test]
 async fn a_configuration_that_connect_finds_invalid_is_not_written() {
     Stage::with("invalid", async |stage| {
-        stage.write(|config| config["connectors"]["list"][0]["postgresql"]["password"] = json!("canary-not-the-password"));
+        stage.write(|config| {
+            config["connectors"]["list"][0]["postgresql"]["password"] = json!("canary-not-the-password")
+        });
         let apply = stage.run(&["apply"]).await?.expect(ERROR)?;
         apply.complains(&["invalid", "database.hostname: ", "password authentication failed"])?;
         ensure!(stage.live_config().await?.is_none(), "written though invalid");
 
-        stage.write(|config| config["connectors"]["list"][0]["postgresql"]["properties"] = json!({"max.batch.size": "many"}));
+        stage.write(|config| {
+            config["connectors"]["list"][0]["postgresql"]["properties"] = json!({"max.batch.size": "many"})
+        });
         stage.run(&["apply"]).await?.expect(ERROR)?.complains(&["max.batch.size: ", "An integer is expected"])?;
         ensure!(stage.live_config().await?.is_none(), "written though invalid");
 
@@ -120,7 +124,11 @@ async fn connect_away_is_told_with_address_cause_and_what_to_check() {
         stage.write(|config| config["connectors"]["url"] = json!(url));
         for verb in ["plan", "apply", "status", "restart"] {
             let run = stage.run(&[verb]).await?.expect(ERROR)?;
-            run.complains(&[&format!("does not answer at {url}/"), "Connection refused", "hint: check `connectors.url`"])?;
+            run.complains(&[
+                &format!("does not answer at {url}/"),
+                "Connection refused",
+                "hint: check `connectors.url`",
+            ])?;
         }
         // A server that is not Kafka Connect.
         let elsewhere = format!("http://127.0.0.1:{}/no/such/path", stage.env.connect);
@@ -137,7 +145,8 @@ async fn failed_tasks_are_restarted_and_a_spent_budget_ends_it() {
         stage.write(|config| {
             config["connectors"]["restart"] = json!({"max": 2, "window": "5m", "backoff": "1s"});
             // Fail at once instead of trying again inside Debezium.
-            config["connectors"]["list"][0]["postgresql"]["properties"] = json!({"errors.max.retries": 0, "poll.interval.ms": 20});
+            config["connectors"]["list"][0]["postgresql"]["properties"] =
+                json!({"errors.max.retries": 0, "poll.interval.ms": 20});
         });
         stage.run(&["apply"]).await?.expect(OK)?;
         stage.run(&["restart"]).await?.expect(OK)?.says(&["nothing was restarted"])?;
@@ -229,7 +238,8 @@ struct Env {
 
 impl Env {
     fn read() -> Result<Self> {
-        let text = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set: start the services first"));
+        let text =
+            |name: &str| std::env::var(name).with_context(|| format!("{name} is not set: start the services first"));
         let port = |name: &str| Ok::<u16, anyhow::Error>(text(name)?.parse()?);
         Ok(Self {
             connect: port("CONNECT_PORT")?,
@@ -450,7 +460,11 @@ fn connect_to(
 fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("WHIMBREL_BIN") {
         Some(path) => PathBuf::from(path),
-        None => std::env::current_exe()?.parent().and_then(|deps| deps.parent()).context("no parent folder")?.join("whimbrel"),
+        None => std::env::current_exe()?
+            .parent()
+            .and_then(|deps| deps.parent())
+            .context("no parent folder")?
+            .join("whimbrel"),
     };
     ensure!(path.is_file(), "{} is not there: build it first", path.display());
     Ok(path)
@@ -466,7 +480,13 @@ struct Run {
 
 impl Run {
     fn expect(self, status: i32) -> Result<Self> {
-        ensure!(self.status == status, "expected status {status}, got {}\n{}\n{}", self.status, self.stdout, self.stderr);
+        ensure!(
+            self.status == status,
+            "expected status {status}, got {}\n{}\n{}",
+            self.status,
+            self.stdout,
+            self.stderr
+        );
         Ok(self)
     }
 

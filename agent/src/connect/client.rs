@@ -420,6 +420,9 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 #[cfg(test)]
+mod faults;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -149,16 +149,14 @@ impl Error {
 fn is_tls(error: &reqwest::Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
-        // hyper wraps the TLS error into an io::Error; only its inside has the type.
-        if error.is::<rustls::Error>()
-            || error
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .is_some_and(|inner| inner.is::<rustls::Error>())
-        {
+        if error.is::<rustls::Error>() {
             return true;
         }
-        cause = error.source();
+        // The TLS error comes wrapped into io::Errors, whose `source` is not what they wrap but the source of that.
+        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     false
 }

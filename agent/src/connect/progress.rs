@@ -189,7 +189,11 @@ mod tests {
     fn a_heartbeat_topic_that_does_not_grow_is_a_standstill() {
         assert_eq!(last(HEARTBEATS, &[(Some("a"), Some(7)); 5]), Progress::Watching);
         assert_eq!(last(HEARTBEATS, &[(Some("a"), Some(7)); 6]), Progress::Stalled);
-        assert_eq!(last(HEARTBEATS, &[(Some("a"), Some(0)); 6]), Progress::Stalled, "a topic that never came counts too");
+        assert_eq!(
+            last(HEARTBEATS, &[(Some("a"), Some(0)); 6]),
+            Progress::Stalled,
+            "a topic that never came counts too"
+        );
     }
 
     #[test]

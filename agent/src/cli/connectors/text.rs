@@ -115,7 +115,9 @@ fn connector(out: &mut dyn Write, one: &ConnectorReport) -> io::Result<()> {
             Progress::Watching => "no proof yet",
             Progress::Moving { proof: Proof::Offsets } => "moving: committed source offsets changed",
             Progress::Moving { proof: Proof::Heartbeat } => "moving: heartbeats arrive in kafka",
-            Progress::Unproven { why: Doubt::Snapshot } => "UNPROVEN: no offset of streaming is committed yet, a snapshot may be under way",
+            Progress::Unproven { why: Doubt::Snapshot } => {
+                "UNPROVEN: no offset of streaming is committed yet, a snapshot may be under way"
+            }
             Progress::Unproven { why: Doubt::NoSignal } => {
                 "UNPROVEN: offsets did not change, so the database is idle or the connector is stuck; \
                  set `progress.kafka` or `heartbeat_query` to tell one from the other"
