@@ -24,7 +24,7 @@ use crate::{
         client::Client,
         desired::NAME_PREFIX,
         diff::Plan,
-        error::Error,
+        error::{Error, chain},
         health::Condition,
         heartbeat::HeartbeatError,
         progress::Progress,
@@ -164,9 +164,7 @@ impl CommandError {
                 Some(hint) => format!("{}\n  hint: {hint}", error.chain()),
                 None => error.chain(),
             },
-            Self::Heartbeat(error) => {
-                std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-            }
+            Self::Heartbeat(error) => chain(error),
             other => other.to_string(),
         }
     }

@@ -99,14 +99,21 @@ impl Error {
     /// What to check, in one sentence.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Setup(_) => None,
+            Self::Setup(_) => {
+                Some("for https the system's certificate authorities are needed, or `connectors.tls.ca_file`")
+            }
             Self::CaFile { .. } => Some("`connectors.tls.ca_file` must name a readable PEM file"),
-            Self::Away { source, .. } if is_tls(source) => Some(
-                "the server's certificate was not accepted: set `connectors.tls.ca_file` to the authority that signed it, and check the host name",
-            ),
-            Self::Away { .. } => Some(
-                "check `connectors.url`, that the worker runs (its log says \"REST resources initialized\"), and that no firewall is between",
-            ),
+            Self::Away { source, .. } => Some(match tls_error(source) {
+                Some(rustls::Error::InvalidCertificate(_)) => {
+                    "the server's certificate was not accepted: set `connectors.tls.ca_file` to the authority that signed it, and check the host name"
+                }
+                Some(_) => {
+                    "the TLS handshake failed: does the server speak plain HTTP? check http or https in `connectors.url`"
+                }
+                None => {
+                    "check `connectors.url`, that the worker runs (its log says \"REST resources initialized\"), and that no firewall is between"
+                }
+            }),
             Self::Timeout { .. } => Some(
                 "the worker may be starting, joining its group, or cut off from kafka: see its log, or raise `connectors.timeout`",
             ),
@@ -131,26 +138,31 @@ impl Error {
 
     /// The message with its causes, once, in one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let said = error.to_string();
-            if !text.ends_with(&said) {
-                text.push_str(": ");
-                text.push_str(&said);
-            }
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
 }
 
-/// Whether the handshake failed rather than the connection.
-fn is_tls(error: &reqwest::Error) -> bool {
+/// An error's message with its causes in one line. What a message repeats of its cause is not said twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The handshake's error, if there was a connection and the handshake failed.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return true;
+        if let Some(tls) = error.downcast_ref() {
+            return Some(tls);
         }
         // The TLS error comes wrapped into io::Errors, whose `source` is not what they wrap but the source of that.
         cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
@@ -158,7 +170,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
             None => error.source(),
         };
     }
-    false
+    None
 }
 
 struct Seconds(std::time::Duration);

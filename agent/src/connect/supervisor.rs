@@ -16,6 +16,7 @@ use super::{
     client::{Client, Live},
     desired::Desired,
     diff::{self, Action},
+    error::chain,
     health::{Condition, RunState, Status, reason},
     heartbeat::{HeartbeatError, HeartbeatProbe},
     progress::{Expectation, Progress, Sample, Tracker},
@@ -176,13 +177,14 @@ impl Supervisor {
             }
         };
         let plan = diff::plan(&self.desired, &configs(&live));
+        let mut probe = self.probe.as_ref();
         for ((one, watched), entry) in self.desired.iter().zip(&mut self.watched).zip(&plan.connectors) {
             let mut connector = describe(one, report.reachable, live.get(&one.name));
             connector.drifted_properties = if entry.action == Action::Update { entry.changes.len() } else { 0 };
             let mut problem = None;
             if connector.condition == Some(Condition::Running) {
                 let sample;
-                (sample, problem) = sample_of(&self.client, self.probe.as_ref(), one).await;
+                (sample, problem) = sample_of(&self.client, &mut probe, one).await;
                 connector.progress = watched.tracker.observe(Instant::now(), sample);
             } else {
                 // While Connect is away nothing is known; a proof of before would go stale unseen.
@@ -232,8 +234,13 @@ fn describe(desired: &Desired, reachable: bool, live: Option<&Live>) -> Connecto
     }
 }
 
-/// What can be known about movement now, and what kept the rest from being known.
-async fn sample_of(client: &Client, probe: Option<&HeartbeatProbe>, desired: &Desired) -> (Sample, Option<String>) {
+/// What can be known about movement now, and what kept the rest from being known. Kafka is asked no more in this look once
+/// it has not answered: each connector would wait for it anew.
+async fn sample_of(
+    client: &Client,
+    probe: &mut Option<&HeartbeatProbe>,
+    desired: &Desired,
+) -> (Sample, Option<String>) {
     let mut sample = Sample::default();
     let mut problem = None;
     match client.offsets(&desired.name).await {
@@ -244,10 +251,13 @@ async fn sample_of(client: &Client, probe: Option<&HeartbeatProbe>, desired: &De
         Ok(None) => {}
         Err(error) => problem = Some(error.chain()),
     }
-    if let (Some(probe), Some(topic)) = (probe, desired.heartbeat_topic()) {
-        match probe.records(topic).await {
+    if let (Some(kafka), Some(topic)) = (*probe, desired.heartbeat_topic()) {
+        match kafka.records(topic).await {
             Ok(records) => sample.heartbeats = Some(records),
-            Err(error) => problem = Some(chain(&error)),
+            Err(error) => {
+                *probe = None;
+                problem = Some(chain(&error));
+            }
         }
     }
     (sample, problem)
@@ -281,14 +291,4 @@ async fn restart(client: &Client, budget: &mut Budget, name: &str) -> (RestartAc
 /// Whole seconds, rounded up: "0 s" would read as "now".
 fn seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

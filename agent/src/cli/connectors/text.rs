@@ -120,7 +120,7 @@ fn connector(out: &mut dyn Write, one: &ConnectorReport) -> io::Result<()> {
             }
             Progress::Unproven { why: Doubt::NoSignal } => {
                 "UNPROVEN: offsets did not change, so the database is idle or the connector is stuck; \
-                 set `progress.kafka` or `heartbeat_query` to tell one from the other"
+                 a readable heartbeat topic (`progress.kafka`) or `heartbeat_query` would tell one from the other"
             }
             Progress::Stalled => "NOT PROGRESSING: it says RUNNING, but neither heartbeats nor offsets moved",
         };

@@ -208,6 +208,14 @@ async fn tls_trusts_the_given_authority_and_nobody_else() {
     // The server's own certificate is no authority.
     let error = with(file("other.pem", include_bytes!("tls/server.pem"))).unwrap().plugins().await.unwrap_err();
     assert!(error.hint().is_some_and(|hint| hint.contains("ca_file")), "{} {:?}", error.chain(), error.hint());
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        plain.accept().map(|(mut socket, _)| socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    });
+    let endpoint = Endpoint { ca_file: file("again.pem", include_bytes!("tls/ca.pem")), ..endpoint(&url) };
+    let error = Client::new(&endpoint, Redactor::default()).unwrap().plugins().await.unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("plain HTTP")), "{} {:?}", error.chain(), error.hint());
     assert!(matches!(with(file("empty.pem", b"")).unwrap_err(), Error::CaFile { .. }));
     assert!(matches!(with(Some(folder.path().join("absent"))).unwrap_err(), Error::CaFile { .. }));
 }
