@@ -7,4 +7,5 @@
 pub mod batch;
 pub mod config;
 pub mod event;
+pub mod faults;
 pub mod target;

@@ -6,6 +6,7 @@
 //! answers with a [`TargetError`] whose kind the pipeline looks up in its table.
 
 pub mod error;
+pub mod mongodb;
 pub mod plan;
 
 use async_trait::async_trait;
