@@ -164,7 +164,10 @@ impl WriteFault {
 pub(super) fn write_concern_fault(concern: &Document) -> TargetError {
     let code = concern.get_i32("code").unwrap_or(0);
     let (name, kind) = code_kind(code).unwrap_or(("not in the agent's table", ErrorKind::Unknown));
-    TargetError::new(kind, format!("the write was not confirmed by the majority of the replica set: {name} (code {code})"))
+    TargetError::new(
+        kind,
+        format!("the write was not confirmed by the majority of the replica set: {name} (code {code})"),
+    )
 }
 
 /// The reply makes no sense.
@@ -184,9 +187,10 @@ pub(super) fn kind_of(error: &Error) -> ErrorKind {
         return kind;
     }
     match &*error.kind {
-        Driver::Io(_) | Driver::ConnectionPoolCleared { .. } | Driver::ServerSelection { .. } | Driver::DnsResolve { .. } => {
-            ErrorKind::Network
-        }
+        Driver::Io(_)
+        | Driver::ConnectionPoolCleared { .. }
+        | Driver::ServerSelection { .. }
+        | Driver::DnsResolve { .. } => ErrorKind::Network,
         Driver::Authentication { .. } => ErrorKind::Authentication,
         Driver::InvalidTlsConfig { .. } | Driver::SessionsNotSupported | Driver::IncompatibleServer { .. } => {
             ErrorKind::Unsupported
@@ -286,7 +290,9 @@ mod tests {
     #[test]
     fn failed_statements_name_their_event_and_no_values() {
         let secret = "E11000 duplicate key error collection: db.c index: email_1 dup key: { email: \"a@b.c\" }";
-        let unique = fault(doc! {"index": 1, "code": 11000, "errmsg": secret, "keyPattern": {"email": 1}, "keyValue": {"email": "a@b.c"}});
+        let unique = fault(
+            doc! {"index": 1, "code": 11000, "errmsg": secret, "keyPattern": {"email": 1}, "keyValue": {"email": "a@b.c"}},
+        );
         assert_eq!((unique.event, unique.kind, unique.duplicate_id), (Some(41), ErrorKind::Constraint, false));
         let shown = unique.into_error("c").to_string();
         assert!(shown.contains("(email)") && !shown.contains("a@b.c"), "{shown}");

@@ -85,12 +85,7 @@ struct Keys {
     written: Vec<Bson>,
 }
 
-fn step_keys(
-    settings: &Settings,
-    plans: &mut Plans,
-    write: &WriteBatch<'_>,
-    step: &Step,
-) -> Result<Keys, TargetError> {
+fn step_keys(settings: &Settings, plans: &mut Plans, write: &WriteBatch<'_>, step: &Step) -> Result<Keys, TargetError> {
     let mut keys = Keys { tombstones: Statements::new(Verb::Update, state::TOMBSTONES, true), written: Vec::new() };
     let Step::Rows(tables) = step else { return Ok(keys) };
     let grace = i64::try_from(settings.delete_grace.as_millis()).unwrap_or(i64::MAX);

@@ -121,7 +121,10 @@ pub(super) fn fenced(advances: &[Advance]) -> TargetError {
         [one] => format!("{} partition {}", one.topic, one.partition),
         many => format!("one of {} partitions", many.len()),
     };
-    TargetError::new(ErrorKind::Fenced, format!("the stored offset of {which} is not the one expected: another agent moved on"))
+    TargetError::new(
+        ErrorKind::Fenced,
+        format!("the stored offset of {which} is not the one expected: another agent moved on"),
+    )
 }
 
 fn offset_id(pipeline: &str, topic: &str, partition: i32) -> Document {
@@ -214,7 +217,8 @@ fn letter_document(write: &WriteBatch<'_>, letter: &DeadLetter) -> Option<(Docum
     let value = event.raw_value.map(|span| write.batch.bytes(span));
     let headers = write.batch.bytes(event.raw_headers);
     let size = value.map_or(0, <[u8]>::len) + headers.len() + event.raw_key.map_or(0, |span| span.len as usize);
-    let origin = KafkaCoordinates { topic: topic.to_owned(), partition: event.origin.partition, offset: event.origin.offset };
+    let origin =
+        KafkaCoordinates { topic: topic.to_owned(), partition: event.origin.partition, offset: event.origin.offset };
     let elsewhere = match &letter.kafka {
         Some(kafka) => Some(kafka),
         // Too large for a document: the record stays where it was read, as long as the topic keeps it.
@@ -222,10 +226,7 @@ fn letter_document(write: &WriteBatch<'_>, letter: &DeadLetter) -> Option<(Docum
         None => None,
     };
     if let Some(kafka) = elsewhere {
-        document.insert(
-            "kafka",
-            doc! {"topic": &kafka.topic, "partition": kafka.partition, "offset": kafka.offset},
-        );
+        document.insert("kafka", doc! {"topic": &kafka.topic, "partition": kafka.partition, "offset": kafka.offset});
     } else {
         if let Some(value) = value {
             document.insert("value", bytes(value));
@@ -258,7 +259,8 @@ pub(super) async fn offsets(
     pipeline: &str,
     partitions: &[(String, i32)],
 ) -> Result<Vec<StoredOffset>, TargetError> {
-    let ids: Vec<Document> = partitions.iter().map(|(topic, partition)| offset_id(pipeline, topic, *partition)).collect();
+    let ids: Vec<Document> =
+        partitions.iter().map(|(topic, partition)| offset_id(pipeline, topic, *partition)).collect();
     let found: Vec<Document> = find(state, OFFSETS, doc! {"_id": {"$in": ids}}, 0).await?;
     partitions
         .iter()
@@ -273,7 +275,9 @@ pub(super) async fn offsets(
                 Some(_) => {
                     return Err(TargetError::new(
                         ErrorKind::SchemaMismatch,
-                        format!("`{OFFSETS}` holds no integer `next` for {topic} partition {partition}: mend or delete it"),
+                        format!(
+                            "`{OFFSETS}` holds no integer `next` for {topic} partition {partition}: mend or delete it"
+                        ),
                     ));
                 }
             };

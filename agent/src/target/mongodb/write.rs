@@ -106,7 +106,9 @@ fn group<'g>(
         groups.push((Arc::clone(&plan.collection), Statements::new(verb, &plan.collection, concern)));
         groups.len() - 1
     });
-    &mut groups[at].1
+    #[expect(clippy::indexing_slicing, reason = "the position was found, or pushed, just above")]
+    let (_, statements) = &mut groups[at];
+    statements
 }
 
 fn bad_row(plan: &Plan, event: u32, bad: Bad) -> TargetError {
@@ -124,7 +126,8 @@ fn origin(rows: &Rows<'_>, op: &RowOp) -> String {
 
 fn count_loss(all: &mut Vec<Lossy>, layout: &crate::target::Layout, column: usize, what: &'static str, event: u32) {
     let name = layout.columns.get(column).map_or("", |column| &*column.name);
-    let known = all.iter_mut().find(|known| known.what == what && known.column == name && *known.table == *layout.table);
+    let known =
+        all.iter_mut().find(|known| known.what == what && known.column == name && *known.table == *layout.table);
     match known {
         Some(known) => known.count += 1,
         None => all.push(Lossy { table: layout.table.to_string(), column: name.to_owned(), count: 1, what, event }),
@@ -169,7 +172,9 @@ pub(super) async fn transaction(
         Err(error) => {
             // Locks are let go before the pipeline hears of it. Where the connection is gone this would only wait; there the
             // driver ends the transaction when the session is dropped, and the server does when it is not heard of.
-            if error.kind != ErrorKind::Network && client::bounded(async { session.abort_transaction().await }).await.is_ok() {
+            if error.kind != ErrorKind::Network
+                && client::bounded(async { session.abort_transaction().await }).await.is_ok()
+            {
                 link.session = Some(session);
             }
             return Err(error);

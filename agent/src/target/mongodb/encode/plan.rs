@@ -49,7 +49,11 @@ impl Plan {
             let name = name(table, &column.name, settings.odd_field_names)?;
             if name.starts_with('$') && layout.key.len() > 1 {
                 let hint = "set odd_field_names to replace, or rename the column in the table's mapping";
-                return Err(mismatch(table, &column.name, &format!("begins with `$`, which MongoDB refuses in `_id`: {hint}")));
+                return Err(mismatch(
+                    table,
+                    &column.name,
+                    &format!("begins with `$`, which MongoDB refuses in `_id`: {hint}"),
+                ));
             }
             key.push(Field { name: name.into(), ty: column.ty.clone() });
         }
@@ -62,13 +66,25 @@ impl Plan {
             }
             let name = name(table, &column.name, settings.odd_field_names)?;
             if name == "_id" {
-                return Err(mismatch(table, &column.name, "is not the key, but MongoDB keeps the key there: map it to another name"));
+                return Err(mismatch(
+                    table,
+                    &column.name,
+                    "is not the key, but MongoDB keeps the key there: map it to another name",
+                ));
             }
             if name == VERSION_FIELD && settings.mode == DeliveryMode::AtLeastOnce {
-                return Err(mismatch(table, &column.name, "is where at_least_once keeps the version: map it to another name"));
+                return Err(mismatch(
+                    table,
+                    &column.name,
+                    "is where at_least_once keeps the version: map it to another name",
+                ));
             }
             if !seen.insert(name.clone()) {
-                return Err(mismatch(table, &column.name, "would write the same field as another column: map one to another name"));
+                return Err(mismatch(
+                    table,
+                    &column.name,
+                    "would write the same field as another column: map one to another name",
+                ));
             }
             fields.push(Some(Field { name: name.into(), ty: column.ty.clone() }));
         }

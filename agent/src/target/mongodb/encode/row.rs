@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use bson::{RawBsonRef, RawDocument};
 
+use super::Bad;
 use super::plan::{Field, Plan, VERSION_FIELD};
 use super::value::{FIELD_DEPTH, Loss, cell};
 use super::writer::{Tag, Writer};
-use super::Bad;
 use crate::batch::Batch;
 use crate::config::raw::CompositeId;
 use crate::event::{Cell, Row};
@@ -362,7 +362,9 @@ fn push_text(tag: Tag, payload: &[u8], joined: &mut String) -> Result<(), Bad> {
         RawBsonRef::Double(value) => value.to_string(),
         RawBsonRef::Decimal128(value) => value.to_string(),
         RawBsonRef::ObjectId(value) => value.to_hex(),
-        RawBsonRef::DateTime(value) => value.try_to_rfc3339_string().unwrap_or_else(|_| value.timestamp_millis().to_string()),
+        RawBsonRef::DateTime(value) => {
+            value.try_to_rfc3339_string().unwrap_or_else(|_| value.timestamp_millis().to_string())
+        }
         RawBsonRef::Binary(value) => value.bytes.iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
