@@ -370,16 +370,20 @@ async fn large_rows_are_written_up_to_the_servers_limit_and_named_beyond_it() {
         let room = if mode == ONCE { fits } else { fits - 100 };
         let text = "x".repeat(room);
         let mut planned = Planned::new(mode);
-        for id in 0..3 {
-            planned.upsert(&blobs, id, &json!({"id": id, "t": text}));
+        planned.upsert(&blobs, 0, &json!({"id": 0, "t": text})).upsert(&blobs, 1, &json!({"id": 1, "t": "small"}));
+        assert_eq!(retried(&mut target, &planned).await.unwrap().rows, 2);
+        // More than one command holds.
+        let mut planned = Planned::new(mode);
+        let third = "x".repeat(6 * 1024 * 1024);
+        for id in 2..6 {
+            planned.upsert(&blobs, id, &json!({"id": id, "t": third}));
         }
-        planned.upsert(&blobs, 3, &json!({"id": 3, "t": "small"}));
         assert_eq!(retried(&mut target, &planned).await.unwrap().rows, 4);
-        assert_eq!(bench.count("blobs").await, 4);
+        assert_eq!(bench.count("blobs").await, 6);
 
         let mut planned = Planned::new(mode);
-        planned.upsert(&blobs, 4, &json!({"id": 4, "t": "small"}));
-        planned.upsert(&blobs, 5, &json!({"id": 5, "t": "x".repeat(fits + 1)}));
+        planned.upsert(&blobs, 8, &json!({"id": 8, "t": "small"}));
+        planned.upsert(&blobs, 9, &json!({"id": 9, "t": "x".repeat(fits + 1)}));
         let error = retried(&mut target, &planned).await.unwrap_err();
         assert_eq!((error.kind, error.event), (ErrorKind::RowTooLarge, Some(1)), "{error}");
         bench.db.collection::<Document>("blobs").drop().await.unwrap();

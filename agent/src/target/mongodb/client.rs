@@ -61,6 +61,8 @@ const CODES: &[(i32, &str, ErrorKind)] = &[
     (17419, "document after update is larger than the limit", ErrorKind::RowTooLarge),
     (17420, "document after update is larger than the limit", ErrorKind::RowTooLarge),
     (17280, "KeyTooLong", ErrorKind::RowTooLarge),
+    (257, "TransactionTooLarge", ErrorKind::RowTooLarge),
+    (388, "TransactionTooLargeForCache", ErrorKind::RowTooLarge),
     (11, "UserNotFound", ErrorKind::Authentication),
     (18, "AuthenticationFailed", ErrorKind::Authentication),
     (391, "ReauthenticationRequired", ErrorKind::Authentication),
@@ -81,6 +83,9 @@ const CODES: &[(i32, &str, ErrorKind)] = &[
     (263, "OperationNotSupportedInTransaction", ErrorKind::Unsupported),
     (303, "FeatureNotSupported", ErrorKind::Unsupported),
 ];
+
+/// Codes that a statement gets for what the transaction has become. Row-local all the same: a smaller batch mends it.
+const WHOLE: &[i32] = &[257, 388];
 
 /// Codes that blame the row when a statement gets them. For a whole command they would blame the agent, which is
 /// [`ErrorKind::Unknown`].
@@ -126,7 +131,8 @@ impl WriteFault {
     pub(super) fn read(fault: &Document, events: &[u32]) -> Self {
         let code = fault.get_i32("code").unwrap_or(0);
         let index = fault.get_i32("index").ok().and_then(|index| usize::try_from(index).ok());
-        let event = index.and_then(|index| events.get(index).copied());
+        // A transaction that is too large as a whole is nobody's fault: without an event, the pipeline halves the batch.
+        let event = index.filter(|_| !WHOLE.contains(&code)).and_then(|index| events.get(index).copied());
         if let Some((name, kind)) = code_kind(code) {
             let keys = fault.get_document("keyPattern").ok();
             let duplicate_id = kind == ErrorKind::Constraint && keys.is_some_and(|keys| keys.keys().eq(["_id"]));
@@ -304,6 +310,8 @@ mod tests {
         let validator = fault(doc! {"index": 2, "code": 121, "errInfo": {"failingDocumentId": 9}});
         assert_eq!((validator.event, validator.kind), (Some(42), ErrorKind::Constraint));
         assert_eq!(fault(doc! {"index": 2, "code": 2}).kind, ErrorKind::BadValue);
+        let whole = fault(doc! {"index": 2, "code": 388});
+        assert_eq!((whole.event, whole.kind), (None, ErrorKind::RowTooLarge));
         let strange = fault(doc! {"index": 9, "code": 999_999});
         assert_eq!((strange.event, strange.kind), (None, ErrorKind::Unknown));
     }
