@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod config;
+pub mod decode;
 pub mod event;
 pub mod faults;
 pub mod target;
