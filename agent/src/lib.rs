@@ -5,6 +5,7 @@
 //! chain, `target` makes rows durable, `pipeline` joins the four; `stats` counts and `export` tells.
 
 pub mod batch;
+pub mod cli;
 pub mod config;
 pub mod event;
 pub mod target;
