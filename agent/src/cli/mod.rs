@@ -67,7 +67,25 @@ pub enum Command {
 /// # Errors
 /// What the command could not explain better itself.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
-    match cli.command {
+    let done = dispatch(cli.command);
+    match &done {
+        // `whimbrel … | head`: the reader has what it wanted.
+        Err(error) if is_broken_pipe(error) => Ok(Exit::Ok),
+        _ => done,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| match cause.downcast_ref::<std::io::Error>() {
+        Some(io) => io.kind() == std::io::ErrorKind::BrokenPipe,
+        None => cause
+            .downcast_ref::<serde_json::Error>()
+            .is_some_and(|json| json.io_error_kind() == Some(std::io::ErrorKind::BrokenPipe)),
+    })
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Version => version(&mut std::io::stdout()),
     }

@@ -174,14 +174,28 @@ fn hide_literal_secret(line: &str) -> String {
         Some(end) => line.split_at(end),
         None => ("", line),
     };
-    let harmless = value.trim_start_matches(':').trim().trim_matches(['"', '\'']);
-    let only_reference = harmless.starts_with("${") && harmless.find('}') == Some(harmless.len() - 1);
-    let in_uri = value.contains("://") && value.contains('@');
-    let in_pairs = value.to_ascii_lowercase().contains("password=");
-    if harmless.is_empty() || only_reference || !(is_sensitive_name(head) || in_uri || in_pairs) {
+    let written = without_references(value.trim_start_matches(':'));
+    let written = written.trim().trim_matches(['"', '\'']);
+    let user = written.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(user, _)| user);
+    let in_uri = user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty());
+    let pair = written.to_ascii_lowercase().find("password=").and_then(|at| written.get(at + 9..));
+    let in_pairs = pair.is_some_and(|rest| !rest.starts_with(char::is_whitespace) && !rest.is_empty());
+    let by_name = is_sensitive_name(head) && !written.is_empty();
+    if !(by_name || in_uri || in_pairs) {
         return line.to_owned();
     }
     format!("{head}: ***")
+}
+
+/// The text without `${…}`.
+fn without_references(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, tail)) = rest.split_once("${") {
+        out.push_str(before);
+        rest = tail.split_once('}').map_or("", |(_, after)| after);
+    }
+    out + rest
 }
 
 #[cfg(test)]
@@ -209,6 +223,9 @@ mod tests {
             ("password: hunter2", "1 | password: ***"),
             ("password: ${env:P}", "1 | password: ${env:P}"),
             ("uri: mongodb://u:hunter2@h/", "1 | uri: ***"),
+            ("uri: mongodb://u:${env:P}@h/", "1 | uri: mongodb://u:${env:P}@h/"),
+            ("uri: host=h password=${env:P} user=u", "1 | uri: host=h password=${env:P} user=u"),
+            ("uri: mongodb://u:${env:P}hunter2@h/", "1 | uri: ***"),
             ("uri: host=h password=hunter2", "1 | uri: ***"),
         ] {
             let report = Report::new(Path::new("w"), line, vec![Finding::error("x", at, "m", "")]);

@@ -3,7 +3,7 @@
 //! Order: text, tree, references, raw structs, validated types. A value that came by reference is in no finding: findings
 //! at such a value are replaced by a sentence that withholds it, and all others are scrubbed of it and of parts of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::finding::{Finding, Report, Severity};
@@ -55,22 +55,28 @@ pub(crate) fn load_text(file: &Path, text: &str, environment: &Environment<'_>) 
         Err(finding) => return Err(Report::new(file, text, vec![finding])),
     };
     let (resolved, unresolved) = reference::resolve(&mut root, environment);
-    findings.extend(unresolved);
     let places = Places::of(&root);
     let reading = read::read::<raw::Config>(&root);
     findings.extend(reading.findings);
 
     let mut config = None;
     if let Some(raw) = &reading.value {
-        let positions = positions(&root, &reading.pruned, &findings);
+        let positions = positions(&root, &reading.pruned);
+        let unreadable = unreadable(&root, &reading.pruned);
         let written = root.get("pipelines").is_some_and(|node| match &node.value {
             Value::Sequence(items) => !items.is_empty(),
             Value::Scalar(_) | Value::Mapping(_) => !node.is_null(),
         });
         let (validated, checked) = validate(raw, &positions, written);
         config = validated;
-        findings.extend(checked.findings.into_iter().map(|(severity, invalid)| places.finding(severity, invalid)));
+        let news = checked.findings.into_iter().filter(|(_, invalid)| {
+            let path = plain_path(&invalid.path);
+            !unreadable.iter().any(|gone| touches(gone, &path))
+        });
+        findings.extend(news.map(|(severity, invalid)| places.finding(severity, invalid)));
     }
+    findings.retain(|finding| !unresolved.iter().any(|first| first.path == finding.path));
+    findings.extend(unresolved);
     for finding in &mut findings {
         finding.message = scrubbed(&resolved, &finding.message);
         finding.hint = scrubbed(&resolved, &finding.hint);
@@ -98,21 +104,27 @@ fn scrubbed(resolved: &Resolved, text: &str) -> String {
     out
 }
 
-/// For each pipeline that could be read: its index in the file, or `None` when a part of it could not be.
-fn positions(
-    root: &Node,
-    pruned: &std::collections::HashSet<usize>,
-    findings: &[Finding],
-) -> Vec<Option<usize>> {
+/// For each pipeline that could be read: its index in the file.
+fn positions(root: &Node, pruned: &HashSet<usize>) -> Vec<usize> {
     let Some(Node { value: Value::Sequence(items), .. }) = root.get("pipelines") else { return Vec::new() };
-    let readable = |index: usize, item: &Node| {
-        let path = format!("pipelines[{index}]");
-        let mut whole = !findings.iter().any(|finding| finding.path.starts_with(&path));
-        item.walk(&mut |node| whole &= !pruned.contains(&node.id));
-        whole.then_some(index)
-    };
-    let kept = items.iter().enumerate().filter(|(_, item)| !pruned.contains(&item.id));
-    kept.map(|(index, item)| readable(index, item)).collect()
+    items.iter().enumerate().filter(|(_, item)| !pruned.contains(&item.id)).map(|(index, _)| index).collect()
+}
+
+/// Paths of what could not be read: a check that misses it there, above or below says nothing new.
+fn unreadable(root: &Node, pruned: &HashSet<usize>) -> Vec<String> {
+    let mut paths = Vec::new();
+    root.walk(&mut |node| {
+        if pruned.contains(&node.id) {
+            paths.push(plain_path(&node.path));
+        }
+    });
+    paths
+}
+
+/// True when one path is the other, or a part of it.
+fn touches(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Where each field stands, and which hold resolved values.

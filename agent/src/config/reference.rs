@@ -115,7 +115,11 @@ impl Resolver<'_> {
         match &mut node.value {
             Value::Scalar(scalar) => match self.scalar(scalar) {
                 Ok(()) => {}
-                Err((message, hint)) => self.findings.push(Finding::error(path.clone(), at, message, hint)),
+                Err((message, hint)) => {
+                    // What stands there now is no value; nothing else shall be said about it.
+                    scalar.resolved_from = Some(scalar.text.clone());
+                    self.findings.push(Finding::error(path.clone(), at, message, hint));
+                }
             },
             Value::Sequence(items) => items.iter_mut().for_each(|item| self.node(item)),
             Value::Mapping(entries) => entries.iter_mut().for_each(|entry| self.node(&mut entry.value)),

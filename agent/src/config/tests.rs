@@ -102,8 +102,22 @@ pipelines:
 surplus: 1
 ";
     let lines: Vec<usize> = load(text).unwrap_err().findings().iter().map(|f| f.at.unwrap().line).collect();
-    // Wrong values inside one section hide its later checks; sections do not hide each other.
-    assert_eq!(lines, [1, 2, 3, 3, 4, 4, 7, 7, 12, 12, 14, 15, 16], "{:#?}", findings(text));
+    assert_eq!(lines, [1, 2, 3, 3, 4, 4, 6, 7, 7, 10, 12, 12, 14, 15, 16], "{:#?}", findings(text));
+}
+
+#[test]
+fn an_unset_variable_is_one_finding_and_hides_no_other() {
+    let text = BASE.replace("sqlite: {path: ./shop.db}", "mongodb: {uri: 'mongodb://u:${env:P}@h/', database: d}")
+        + "    delivery: {batch: {max_wait: '${env:W}'}}\n    transform: [{plugin: mask-field}]\n";
+    let variable = |_: &str| Err("is not set");
+    let report = load_text(Path::new("w"), &text, &Environment { variable: &variable, base: ".".into() }).unwrap_err();
+    let messages: Vec<&str> = report.findings().iter().map(|f| f.message.as_str()).collect();
+    let expect = [
+        "the environment variable `P` is not set",
+        "the environment variable `W` is not set",
+        "no bundled plugin, and no path",
+    ];
+    assert_eq!(messages, expect);
 }
 
 #[test]

@@ -75,10 +75,9 @@ impl Checked {
     }
 }
 
-/// Checks everything and makes the configuration of it. `positions` holds, for each pipeline, its index in the file, or
-/// `None` when parts of it could not be read: such a pipeline has its findings already. `written`: the file names pipelines,
-/// readable or not.
-pub(crate) fn validate(raw: &raw::Config, positions: &[Option<usize>], written: bool) -> (Option<AgentConfig>, Checked) {
+/// Checks everything and makes the configuration of it. `positions` holds, for each pipeline, its index in the file, as some
+/// may have been unreadable. `written`: the file names pipelines, readable or not.
+pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) -> (Option<AgentConfig>, Checked) {
     let mut checked = Checked::default();
     let http = checked.keep("http", HttpConfig::try_from(&raw.http));
     if http.is_some_and(|http| http.is_public()) {
@@ -97,9 +96,7 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[Option<usize>], written: 
     }
     let mut pipelines = Vec::new();
     for (pipeline, position) in raw.pipelines.iter().zip(positions) {
-        if let Some(index) = position {
-            pipelines.extend(check_pipeline(pipeline, &format!("pipelines[{index}]"), &mut checked));
-        }
+        pipelines.extend(check_pipeline(pipeline, &format!("pipelines[{position}]"), &mut checked));
     }
     check_between(raw, positions, &mut checked);
     let whole = !checked.findings.iter().any(|(severity, _)| *severity == Severity::Error);
@@ -163,9 +160,8 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
 }
 
 /// Checks over several pipelines.
-fn check_between(raw: &raw::Config, positions: &[Option<usize>], checked: &mut Checked) {
-    let readable: Vec<_> =
-        raw.pipelines.iter().zip(positions).filter_map(|(pipeline, index)| Some((pipeline, (*index)?))).collect();
+fn check_between(raw: &raw::Config, positions: &[usize], checked: &mut Checked) {
+    let readable: Vec<_> = raw.pipelines.iter().zip(positions).collect();
     for (at, (pipeline, index)) in readable.iter().enumerate() {
         for (earlier, earlier_index) in readable.iter().take(at) {
             if pipeline.name == earlier.name {
