@@ -7,5 +7,13 @@
 pub mod batch;
 pub mod cli;
 pub mod config;
+pub mod decode;
 pub mod event;
+pub mod export;
+pub mod faults;
+pub mod pipeline;
+pub mod plugin;
+pub mod runtime;
+pub mod source;
+pub mod stats;
 pub mod target;
