@@ -8,9 +8,7 @@ use super::invalid::Invalid;
 use super::otlp::positive;
 use super::raw;
 use super::suggest::nearest;
-
-/// Plugins that come with the agent.
-pub const BUNDLED: [&str; 2] = ["mask-fields", "route"];
+use crate::plugin::bundled::BUNDLED;
 
 /// A plugin whose whole purpose is that nothing passes it untouched.
 const MASKING: &str = "mask-fields";
@@ -47,7 +45,7 @@ impl TryFrom<&raw::Plugins> for PluginsConfig {
 /// Where a plugin's code is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PluginCode {
-    /// In the agent, by one of the names in [`BUNDLED`].
+    /// In the agent, by one of the names in [`crate::plugin::bundled::BUNDLED`].
     Bundled(&'static str),
     /// In a component file.
     File(PathBuf),
@@ -102,13 +100,13 @@ impl TryFrom<&raw::Transform> for TransformConfig {
 }
 
 fn code(plugin: &str) -> Result<PluginCode, Invalid> {
-    if let Some(bundled) = BUNDLED.iter().find(|name| **name == plugin) {
+    if let Some(bundled) = BUNDLED.iter().map(|one| one.name).find(|name| *name == plugin) {
         return Ok(PluginCode::Bundled(bundled));
     }
     if plugin.contains('/') || plugin.contains('\\') || plugin.ends_with(".wasm") {
         return Ok(PluginCode::File(PathBuf::from(plugin)));
     }
-    let hint = match nearest(plugin, BUNDLED) {
+    let hint = match nearest(plugin, BUNDLED.iter().map(|one| one.name)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "write `mask-fields`, `route`, or the path of a component file such as `./my-plugin.wasm`".to_owned(),
     };
