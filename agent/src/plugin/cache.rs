@@ -58,10 +58,14 @@ impl Cache {
             // name that this engine made it from this component.
             Ok(Some(code)) => match unsafe { Component::deserialize(engine.wasmtime(), code) } {
                 Ok(component) => return Ok((component, Origin::Cached)),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "compiled plugin does not fit this engine, compiling it again"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "compiled plugin does not fit this engine, compiling it again")
+                }
             },
             Ok(None) => {}
-            Err(error) => tracing::warn!(path = %path.display(), %error, "compiled plugin is unusable, compiling it again"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled plugin is unusable, compiling it again")
+            }
         }
         let component = Component::new(engine.wasmtime(), bytes)?;
         if let Err(error) = write_entry(directory, &path, &component.serialize()?) {

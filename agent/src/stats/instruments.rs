@@ -54,11 +54,7 @@ const COUNTERS: [Spec; 10] = [
         help: "Change events made durable at the target.",
         labels: &["source", "table", "operation"],
     },
-    Spec {
-        name: "cdc_dead_letters_total",
-        help: "Events stored as dead letters.",
-        labels: &["pipeline", "reason"],
-    },
+    Spec { name: "cdc_dead_letters_total", help: "Events stored as dead letters.", labels: &["pipeline", "reason"] },
     Spec {
         name: "cdc_unchanged_toast_values_total",
         help: "Values the source did not send because they did not change; the target's column was left alone.",
@@ -453,9 +449,7 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
         }
         Level::LagState => {
             let state = observer.recent_lag(now_ms).state;
-            values.extend(
-                LagState::ALL.map(|one| (vec![name(), Label::Word(one.as_str())], one_of(one == state))),
-            );
+            values.extend(LagState::ALL.map(|one| (vec![name(), Label::Word(one.as_str())], one_of(one == state))));
         }
         Level::ProofAge => values.push((vec![name()], seconds(observer.recent_lag(now_ms).proof_age_ms))),
         Level::CatchupEta => {

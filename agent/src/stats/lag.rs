@@ -142,11 +142,7 @@ impl Default for TopicLag {
 
 impl TopicLag {
     fn of(partition: &PartitionLag) -> Self {
-        Self {
-            state: partition.state,
-            ms: partition.time_lag_ms.unwrap_or(0),
-            blind: partition.time_lag_ms.is_none(),
-        }
+        Self { state: partition.state, ms: partition.time_lag_ms.unwrap_or(0), blind: partition.time_lag_ms.is_none() }
     }
 
     fn worsen(&mut self, other: Self) {
@@ -301,7 +297,8 @@ impl Lag {
         if data().next().is_none() {
             doubts.insert(Doubt::NoPartitions.as_str());
         }
-        let messages = data().map(|partition| partition.messages).sum::<Option<u64>>().filter(|_| data().next().is_some());
+        let messages =
+            data().map(|partition| partition.messages).sum::<Option<u64>>().filter(|_| data().next().is_some());
         let proven_until_ms =
             data().map(|p| p.proven_until_ms).reduce(|oldest, next| oldest.zip(next).map(|(a, b)| a.min(b))).flatten();
         let rates = self.rates.per_second(now_ms);
@@ -311,7 +308,9 @@ impl Lag {
             messages,
             time_lag_ms: match state {
                 LagState::CaughtUp => Some(0),
-                LagState::Unknown => data().map(|p| p.time_lag_ms).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten(),
+                LagState::Unknown => {
+                    data().map(|p| p.time_lag_ms).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten()
+                }
                 LagState::Behind | LagState::Stalled => data().filter_map(|p| p.time_lag_ms).max(),
             }
             .filter(|lag| state == LagState::CaughtUp || *lag > 0),
