@@ -9,6 +9,7 @@ pub mod error;
 #[cfg(test)]
 pub mod fixture;
 pub mod plan;
+pub mod postgres;
 pub mod sql;
 pub mod sqlite;
 pub mod stdout;

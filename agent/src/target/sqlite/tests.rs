@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -27,7 +28,7 @@ impl Db {
     async fn target(dir: &TempDir) -> SqliteTarget {
         let path = dir.path().join("shop.db");
         let raw = raw::SqliteTarget { path, ledger: true, synchronous: raw::Synchronous::Normal };
-        let mut target = SqliteTarget::new(Settings::new(&raw, None).unwrap());
+        let mut target = SqliteTarget::new(Settings::from_raw(&raw, Duration::from_secs(86_400)).unwrap());
         target.open().await.unwrap();
         target
     }
@@ -368,7 +369,7 @@ async fn a_writer_in_another_process_makes_a_conflict_and_an_unopened_target_say
     let mut db = Db::new().await;
     let other = db.other();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    db.target.open.as_ref().unwrap().connection.busy_timeout(std::time::Duration::from_millis(10)).unwrap();
+    db.target.open.as_ref().unwrap().connection.busy_timeout(Duration::from_millis(10)).unwrap();
     assert_eq!(db.kind(&batch().advance(None, 1)).await, ErrorKind::Conflict);
     other.execute_batch("ROLLBACK").unwrap();
     db.apply(&batch().advance(None, 1)).await.unwrap();
@@ -376,7 +377,7 @@ async fn a_writer_in_another_process_makes_a_conflict_and_an_unopened_target_say
 
     let path = db.dir.path().join("none/shop.db");
     let raw = raw::SqliteTarget { path, ledger: false, synchronous: raw::Synchronous::Full };
-    let mut target = SqliteTarget::new(Settings::new(&raw, None).unwrap());
+    let mut target = SqliteTarget::new(Settings::from_raw(&raw, Duration::from_secs(86_400)).unwrap());
     assert_eq!(target.open().await.unwrap_err().kind, ErrorKind::Storage);
     assert_eq!(target.ping().await.unwrap_err().kind, ErrorKind::Network);
 }
