@@ -10,6 +10,7 @@ extern crate self as whimbrel;
 
 pub mod batch;
 pub mod config;
+pub mod decode;
 pub mod event;
 pub mod faults;
 pub mod target;
