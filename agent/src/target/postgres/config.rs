@@ -42,10 +42,10 @@ impl Settings {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Invalid::new("uri", "names no host", "write postgresql://user:password@host:5432/database"));
         }
-        if config.get_user().is_none() {
+        if config.get_user().is_none_or(str::is_empty) {
             return Err(Invalid::new("uri", "names no user", "write postgresql://user:password@host:5432/database"));
         }
-        if config.get_dbname().is_none() {
+        if config.get_dbname().is_none_or(str::is_empty) {
             return Err(Invalid::new("uri", "names no database", "end it with `/database`"));
         }
         let name = |field: &str, value: &Option<String>, default: &str| {
