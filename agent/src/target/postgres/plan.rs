@@ -2,23 +2,26 @@
 //!
 //! Pure but for looking up tables; what is encoded here is sent by [`super::write`].
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::Batch;
+use crate::decode::value::{Loss, read};
 use crate::event::{Cell, CellKind};
 use crate::target::error::{ErrorKind, TargetError};
+use crate::target::losses::Losses;
 use crate::target::plan::{DeliveryMode, Layout, RowAction, RowOp, Step, TableWrite, WriteBatch};
 use crate::target::sql::{
     CellFrom, WriteColumn, key_cells, origin_bytes, quote, version_bytes, write_columns, write_key_text,
 };
 
-use super::encode::{Array, ArrayBuilder, push_cell};
+use super::encode::{Array, ArrayBuilder, push_value};
 use super::state::Names;
 use super::statements::{Bound, Shape};
-use super::tables::{Tables, TargetTable, guard_column, qualified};
+use super::tables::{Tables, TargetColumn, TargetTable, guard_column, qualified};
 use super::types::Wire;
 
 /// A parameter of a statement.
@@ -54,6 +57,8 @@ pub(super) struct Execution {
 pub(super) struct Plan {
     /// Write rows.
     pub rows: Vec<Execution>,
+    /// Conversions that lost information.
+    pub losses: Losses,
     /// at_least_once: remove what a deleted row's version forbids; sent once `rows` are committed.
     pub burials: Vec<Execution>,
 }
@@ -149,8 +154,9 @@ impl Planner<'_> {
             let needed = needed(&columns, &groups);
             self.tables.ensure(self.client, self.schema, layout, &needed, self.write.mode).await?
         };
-        let table = Bind { planner: self, layout, found: &found, columns: &columns };
-        table.groups(&groups, plan)
+        let Plan { rows, losses, burials } = plan;
+        let bind = Bind { planner: self, layout, found: &found, columns: &columns, losses: RefCell::new(losses) };
+        bind.groups(&groups, rows, burials)
     }
 
     fn tombstones(&self, layout: &Layout, deletes: &[Source<'_>]) -> Execution {
@@ -232,14 +238,20 @@ struct Bind<'a> {
     layout: &'a Layout,
     found: &'a Arc<TargetTable>,
     columns: &'a [WriteColumn],
+    losses: RefCell<&'a mut Losses>,
 }
 
 impl Bind<'_> {
-    fn groups(&self, groups: &Groups<'_>, plan: &mut Plan) -> Result<(), TargetError> {
+    fn groups(
+        &self,
+        groups: &Groups<'_>,
+        rows: &mut Vec<Execution>,
+        burials: &mut Vec<Execution>,
+    ) -> Result<(), TargetError> {
         let doing = format!("cannot write to the table `{}`", self.layout.table);
         if !groups.upserts.is_empty() {
             let (columns, params) = self.encode(&groups.upserts, |_| true)?;
-            plan.rows.push(execution(
+            rows.push(execution(
                 self.shape(&columns).upsert(),
                 &columns,
                 params,
@@ -252,13 +264,13 @@ impl Bind<'_> {
             let shape = self.shape(&columns);
             // Two statements over the same rows: together they account for all, so the shortfall is counted once.
             if let Some(sql) = shape.update() {
-                plan.rows.push(execution(sql, &columns, params.clone(), Counts::Part, &doing));
+                rows.push(execution(sql, &columns, params.clone(), Counts::Part, &doing));
             }
-            plan.rows.push(execution(shape.insert_missing(), &columns, params, self.all(sources.len()), &doing));
+            rows.push(execution(shape.insert_missing(), &columns, params, self.all(sources.len()), &doing));
         }
         if !groups.appends.is_empty() {
             let (columns, params) = self.encode(&groups.appends, |_| true)?;
-            plan.rows.push(execution(
+            rows.push(execution(
                 self.shape(&columns).append(),
                 &columns,
                 params,
@@ -270,10 +282,10 @@ impl Bind<'_> {
             let width = self.layout.key.len();
             let (columns, params) = self.encode(&groups.deletes, |i| i < width)?;
             let doing = format!("cannot delete from the table `{}`", self.layout.table);
-            plan.rows.push(execution(self.shape(&columns).delete(), &columns, params, Counts::Rows, &doing));
+            rows.push(execution(self.shape(&columns).delete(), &columns, params, Counts::Rows, &doing));
         }
         if self.guarded() && !self.layout.key.is_empty() {
-            plan.burials.push(self.burial(groups)?);
+            burials.push(self.burial(groups)?);
         }
         Ok(())
     }
@@ -300,9 +312,11 @@ impl Bind<'_> {
         let mut arrays = Vec::with_capacity(self.columns.len() + 1);
         for (_, column) in self.columns.iter().enumerate().filter(|(i, _)| chosen(*i)) {
             let Some(target) = self.found.columns.get(&*column.name).filter(|c| !c.generated) else { continue };
-            let wire = Wire::choose(&column.ty, target.oid);
-            arrays.push(self.array(sources, column, wire)?);
-            bound.push(Bound { name: quote(&column.name), wire, cast: target.cast.clone() });
+            let column_bound = self.bound(column, target);
+            let mut array = ArrayBuilder::new(column_bound.wire.element(), sources.len());
+            self.push(&mut array, sources.iter(), column, &column_bound)?;
+            arrays.push(array.finish());
+            bound.push(column_bound);
         }
         if let Some(name) = guard_column(self.layout, self.planner.write.mode) {
             let mut guard = ArrayBuilder::new(Wire::Bytea.element(), sources.len());
@@ -325,16 +339,32 @@ impl Bind<'_> {
         event.map(|e| origin_bytes(batch.topic(e), e.origin.partition, e.origin.offset)).unwrap_or_default()
     }
 
-    fn array(&self, sources: &[Source<'_>], column: &WriteColumn, wire: Wire) -> Result<Array, TargetError> {
-        let batch = self.planner.write.batch;
-        let mut array = ArrayBuilder::new(wire.element(), sources.len());
+    /// Appends what the column holds in these operations.
+    fn push<'s, 'b: 's>(
+        &self,
+        array: &mut ArrayBuilder,
+        sources: impl Iterator<Item = &'s Source<'b>>,
+        column: &WriteColumn,
+        bound: &Bound,
+    ) -> Result<(), TargetError> {
         for source in sources {
-            push_cell(&mut array, batch, source.cell(column.from), &column.ty, wire).map_err(|unfit| {
-                let message = format!("a value for the column `{}` of `{}` {unfit}", column.name, self.layout.table);
+            let unfit = |what: &str| {
+                let message = format!("the value for the column `{}` of `{}` {what}", column.name, self.layout.table);
                 TargetError::new(ErrorKind::BadValue, message).at_event(source.op.event)
-            })?;
+            };
+            let typed = read(self.planner.write.batch, source.cell(column.from), &column.ty)
+                .map_err(|e| unfit(&e.to_string()))?;
+            let lost = push_value(array, &typed.value, bound.wire, &bound.cast).map_err(unfit)?;
+            if let Some(what) = typed.loss.map(Loss::as_str).or(lost) {
+                self.losses.borrow_mut().add(&self.layout.table, &column.name, what, source.op.event);
+            }
         }
-        Ok(array.finish())
+        Ok(())
+    }
+
+    fn bound(&self, column: &WriteColumn, target: &TargetColumn) -> Bound {
+        let wire = Wire::choose(&column.ty, target.oid);
+        Bound { name: quote(&column.name), wire, cast: target.cast.clone() }
     }
 
     fn burial(&self, groups: &Groups<'_>) -> Result<Execution, TargetError> {
@@ -345,18 +375,11 @@ impl Bind<'_> {
         let (mut bound, mut params) = (Vec::new(), Vec::<Param>::new());
         for column in self.columns.iter().take(self.layout.key.len()) {
             let Some(target) = self.found.columns.get(&*column.name) else { continue };
-            let wire = Wire::choose(&column.ty, target.oid);
-            let mut array = ArrayBuilder::new(wire.element(), 0);
-            for source in rows() {
-                let batch = self.planner.write.batch;
-                push_cell(&mut array, batch, source.cell(column.from), &column.ty, wire).map_err(|unfit| {
-                    let message =
-                        format!("a value for the column `{}` of `{}` {unfit}", column.name, self.layout.table);
-                    TargetError::new(ErrorKind::BadValue, message).at_event(source.op.event)
-                })?;
-            }
+            let column_bound = self.bound(column, target);
+            let mut array = ArrayBuilder::new(column_bound.wire.element(), 0);
+            self.push(&mut array, rows(), column, &column_bound)?;
             params.push(Box::new(array.finish()));
-            bound.push(Bound { name: quote(&column.name), wire, cast: target.cast.clone() });
+            bound.push(column_bound);
         }
         params.push(Box::new(key_texts(self.planner.write.batch, rows())));
         params.push(Box::new(self.found.name.clone()));

@@ -44,8 +44,8 @@ impl Wire {
             114 => Self::Json,
             3802 => Self::Jsonb,
             17 if matches!(source, S::Bytes | S::Geometry) => Self::Bytea,
-            1082 if matches!(source, S::DateDays) => Self::Date,
-            1083 if matches!(source, S::TimeMillis | S::TimeMicros | S::TimeNanos) => Self::Time,
+            1082 if matches!(source, S::DateDays | S::IsoDate) => Self::Date,
+            1083 if matches!(source, S::TimeMillis | S::TimeMicros | S::TimeNanos | S::IsoTime) => Self::Time,
             1114 if is_timestamp(source) => Self::Timestamp,
             1184 if is_timestamp(source) => Self::TimestampTz,
             _ => Self::Cast,
@@ -96,7 +96,8 @@ impl Wire {
 }
 
 const fn is_timestamp(source: &SourceType) -> bool {
-    matches!(source, SourceType::TimestampMillis | SourceType::TimestampMicros | SourceType::TimestampNanos)
+    use SourceType as S;
+    matches!(source, S::TimestampMillis | S::TimestampMicros | S::TimestampNanos | S::IsoTimestamp | S::ZonedTimestamp)
 }
 
 /// The column type a new column gets. What has no type of its own in PostgreSQL is kept as text or jsonb.

@@ -61,9 +61,9 @@ impl Session {
                 .plan()
                 .await;
         self.unfinished = false;
-        let Plan { rows, burials } = planned?;
+        let Plan { rows, losses, burials } = planned?;
         let closing = bookkeeping::letters_and_effects(names, write, settings.ledger);
-        let mut applied = Applied::default();
+        let mut applied = Applied { lossy: losses.into_inner(), ..Applied::default() };
         match write.mode {
             DeliveryMode::ExactlyOnce => {
                 let mut all = bookkeeping::compare_and_set(names, write);

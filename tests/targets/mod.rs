@@ -1,0 +1,5 @@
+//! Every target against its real server.
+
+#[path = "../../agent/src/target/fixture.rs"]
+mod fixture;
+mod postgres;
