@@ -1,1 +1,5 @@
-//! What runs the agent: telemetry bootstrap, tasks, shutdown.
+//! What runs the agent: telemetry bootstrap, logs, TLS provider.
+
+pub mod logging;
+pub mod telemetry;
+pub mod tls;
