@@ -6,13 +6,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -192,21 +193,42 @@ impl Telemetry {
         Ok((telemetry, layers))
     }
 
-    /// Sends what is queued and ends, within `grace` for each of metrics, traces and logs. Blocks: call it off the async
-    /// workers (`spawn_blocking`) while the runtime still runs, as that carries the requests.
+    /// Sends what is queued and ends, or gives up after `grace`. Blocks: call it off the async workers (`spawn_blocking`)
+    /// while the runtime still runs, as that carries the requests.
+    ///
+    /// The SDK's own time-outs do not hold while an export hangs in a collector that does not answer, so each provider ends
+    /// on a thread of its own, and threads that are late are left behind: the process is about to end.
     pub fn shutdown(self, grace: Duration) {
-        let mut failed = Vec::new();
-        for meters in &self.meters {
-            failed.extend(meters.shutdown_with_timeout(grace).err().map(|error| ("metrics", error)));
+        let (done, outcomes) = mpsc::channel();
+        let mut pending = 0;
+        let mut end = |signal: &'static str, shutdown: Box<dyn FnOnce() -> OTelSdkResult + Send>| {
+            let done = done.clone();
+            let thread = std::thread::Builder::new().name(format!("end-{signal}"));
+            // The receiver is gone when the grace is over; then nobody wants to know.
+            let spawned = thread.spawn(move || drop(done.send((signal, shutdown()))));
+            pending += usize::from(spawned.is_ok());
+        };
+        for meters in self.meters {
+            end("metrics", Box::new(move || meters.shutdown_with_timeout(grace)));
         }
-        if let Some(tracers) = &self.tracers {
-            failed.extend(tracers.shutdown_with_timeout(grace).err().map(|error| ("traces", error)));
+        if let Some(tracers) = self.tracers {
+            end("traces", Box::new(move || tracers.shutdown_with_timeout(grace)));
         }
-        for (signal, error) in failed {
-            tracing::warn!(signal, error = super::logging::chain(&error), "last telemetry could not be sent");
+        if let Some(loggers) = self.loggers {
+            end("logs", Box::new(move || loggers.shutdown_with_timeout(grace)));
         }
-        if let Some(Err(error)) = self.loggers.map(|loggers| loggers.shutdown_with_timeout(grace)) {
-            tracing::warn!(signal = "logs", error = super::logging::chain(&error), "last telemetry could not be sent");
+        let deadline = Instant::now() + grace;
+        for _ in 0..pending {
+            match outcomes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok((_, Ok(()))) => {}
+                Ok((signal, Err(error))) => {
+                    tracing::warn!(signal, error = super::logging::chain(&error), "last telemetry could not be sent");
+                }
+                Err(_) => {
+                    tracing::warn!(grace_seconds = grace.as_secs_f64(), "last telemetry could not be sent in time");
+                    break;
+                }
+            }
         }
     }
 }
