@@ -100,10 +100,8 @@ pub struct LagReport {
     pub messages: Option<u64>,
     /// Worst partition; 0 only when caught up; `None` while nothing is known.
     pub time_lag_ms: Option<i64>,
-    /// Age of the oldest partition's proof; before the first proof, the time since the pipeline began.
-    pub proof_age_ms: i64,
-    /// False before the first proof of all partitions.
-    pub proven: bool,
+    /// Age of the oldest partition's proof; `None` before every partition had one.
+    pub proof_age_ms: Option<i64>,
     /// Until the backlog is gone at the present rates: 0 when caught up, `None` when it is not shrinking or unknown.
     pub catchup_eta_seconds: Option<f64>,
     /// How far the source's clock is ahead of this agent's, at least.
@@ -161,7 +159,6 @@ pub struct Lag {
     life: Life,
     skew: Skew,
     rates: Rates,
-    began_ms: Option<i64>,
 }
 
 impl Lag {
@@ -175,13 +172,11 @@ impl Lag {
             life: Life::default(),
             skew: Skew::default(),
             rates: Rates::default(),
-            began_ms: None,
         }
     }
 
     /// These partitions are this agent's now.
-    pub fn assigned(&mut self, partitions: &[(Arc<str>, i32)], at_ms: i64) {
-        self.began_ms.get_or_insert(at_ms);
+    pub fn assigned(&mut self, partitions: &[(Arc<str>, i32)]) {
         for key in partitions {
             // An assignment that is repeated (cooperative rebalancing) keeps what is known.
             self.partitions.entry(key.clone()).or_insert_with(Partition::new);
@@ -210,7 +205,6 @@ impl Lag {
 
     /// The end of a partition (its high watermark) as the broker told it.
     pub fn end_offset(&mut self, topic: &Arc<str>, partition: i32, end: i64, at_ms: i64) {
-        self.began_ms.get_or_insert(at_ms);
         let life_ms = self.life.newest(topic).map(|stamp| self.skew.correct(stamp));
         if let Some(known) = self.partitions.get_mut(&(Arc::clone(topic), partition)) {
             let grown = known.end(end, at_ms, life_ms);
@@ -222,7 +216,6 @@ impl Lag {
 
     /// Everything below `next` is durable at the target.
     pub fn frontier(&mut self, topic: &Arc<str>, partition: i32, next: i64, at_ms: i64) {
-        self.began_ms.get_or_insert(at_ms);
         if let Some(known) = self.partitions.get_mut(&(Arc::clone(topic), partition)) {
             let moved = known.frontier(next, at_ms);
             if !self.life.is_heartbeat(topic) {
@@ -314,8 +307,7 @@ impl Lag {
                 LagState::Behind | LagState::Stalled => data().filter_map(|p| p.time_lag_ms).max(),
             }
             .filter(|lag| state == LagState::CaughtUp || *lag > 0),
-            proof_age_ms: now_ms.saturating_sub(proven_until_ms.or(self.began_ms).unwrap_or(now_ms)).max(0),
-            proven: proven_until_ms.is_some(),
+            proof_age_ms: proven_until_ms.map(|until| now_ms.saturating_sub(until).max(0)),
             catchup_eta_seconds: match state {
                 LagState::CaughtUp => Some(0.0),
                 LagState::Behind | LagState::Stalled => {
