@@ -6,7 +6,14 @@
 
 pub mod batch;
 pub mod config;
+pub mod decode;
 pub mod event;
+pub mod export;
+pub mod faults;
+pub mod pipeline;
 pub mod plugin;
+pub mod runtime;
+pub mod source;
+pub mod stats;
 pub mod target;
 pub mod transform;

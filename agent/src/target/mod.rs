@@ -6,7 +6,12 @@
 //! answers with a [`TargetError`] whose kind the pipeline looks up in its table.
 
 pub mod error;
+#[cfg(test)]
+pub mod fixture;
 pub mod plan;
+pub mod sql;
+pub mod sqlite;
+pub mod stdout;
 
 use async_trait::async_trait;
 

@@ -233,6 +233,8 @@ impl KafkaConfig {
         config.set("queued.max.messages.kbytes", (self.prefetch >> 10).to_string());
         config.set("fetch.message.max.bytes", (self.prefetch / 4).clamp(1 << 20, 8 << 20).to_string());
         config.set("statistics.interval.ms", "1000");
+        // A topic that appears later is noticed within seconds rather than minutes.
+        config.set("topic.metadata.refresh.interval.ms", "10000");
         for (name, value) in &self.properties {
             config.set(name, value);
         }

@@ -34,13 +34,13 @@ pub enum Notice {
 
 /// The context of the consumer.
 #[derive(Debug, Default)]
-pub struct Context {
+pub(super) struct Context {
     notices: Mutex<VecDeque<Notice>>,
 }
 
 impl Context {
     /// Takes the notices that have come in.
-    pub fn take(&self) -> VecDeque<Notice> {
+    pub(super) fn take(&self) -> VecDeque<Notice> {
         std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -1,0 +1,186 @@
+//! Debezium's envelope: `{"before", "after", "source", "op", "ts_ms", …}`, and its kin that share the `source` block.
+//!
+//! Scans the object in one pass, whatever order its fields come in, and only then says what it is: which of the fields
+//! are there decides, not the topic's name.
+
+use super::error::{DecodeError, Part};
+use super::json::Cursor;
+use super::layout::{Layouts, Scan, Scanned};
+use super::source::{Source, integer_field};
+use crate::event::{Cell, CellKind, Op};
+
+/// The fields of an object that may be an envelope.
+#[derive(Debug, Default)]
+pub(super) struct Top<'a> {
+    pub(super) before: Image,
+    pub(super) after: Image,
+    pub(super) source: Option<Source<'a>>,
+    pub(super) op: Option<&'a [u8]>,
+    pub(super) ts_ms: Option<i64>,
+    pub(super) ts_us: Option<i64>,
+    /// MongoDB: what an update changed.
+    pub(super) update_description: Option<Cell>,
+    seen: u16,
+}
+
+/// A row image.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(super) enum Image {
+    /// No such field, or null.
+    #[default]
+    Missing,
+    /// An object.
+    Row(Scanned),
+    /// MongoDB: a document as text.
+    Document(Cell),
+    /// Neither.
+    Other,
+}
+
+const BEFORE: u16 = 1;
+const AFTER: u16 = 2;
+const SOURCE: u16 = 4;
+const OP: u16 = 8;
+const STATUS: u16 = 16;
+const ID: u16 = 32;
+const EVENT_COUNT: u16 = 64;
+const DDL: u16 = 128;
+const TS_MS: u16 = 256;
+const OTHER: u16 = 512;
+
+/// What a [`Top`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Change,
+    SchemaChange,
+    Transaction,
+    /// Nothing but a time.
+    Time,
+    Unknown,
+}
+
+impl<'a> Top<'a> {
+    pub(super) fn scan(
+        scan: &Scan<'_>,
+        cursor: &mut Cursor<'a>,
+        layouts: &mut Layouts,
+        cells: &mut Vec<Cell>,
+        hint: &mut usize,
+    ) -> Result<Self, DecodeError> {
+        let syntax = DecodeError::syntax(scan.part);
+        let mut top = Self::default();
+        let inside = Scan { depth: scan.depth + 1, ..*scan };
+        let mut more = cursor.open_object().map_err(&syntax)?;
+        while more {
+            let name = cursor.name().map_err(&syntax)?;
+            match cursor.slice(name.start, name.end) {
+                b"before" => {
+                    top.once(BEFORE, "before")?;
+                    top.before = image(&inside, cursor, layouts, cells, hint)?;
+                }
+                b"after" => {
+                    top.once(AFTER, "after")?;
+                    top.after = image(&inside, cursor, layouts, cells, hint)?;
+                }
+                b"source" if cursor.peek() == b'{' => {
+                    top.once(SOURCE, "source")?;
+                    top.source = Some(Source::scan(cursor, inside.depth).map_err(&syntax)?);
+                }
+                b"op" => {
+                    let raw = cursor.value(inside.depth).map_err(&syntax)?;
+                    top.once(OP, "op")?;
+                    top.op = (raw.kind == CellKind::Text).then(|| cursor.slice(raw.start, raw.end));
+                }
+                b"ts_ms" => {
+                    top.seen |= TS_MS;
+                    top.ts_ms = integer_field(cursor, inside.depth).map_err(&syntax)?;
+                }
+                b"ts_us" => top.ts_us = integer_field(cursor, inside.depth).map_err(&syntax)?,
+                b"updateDescription" => {
+                    let raw = cursor.value(inside.depth).map_err(&syntax)?;
+                    top.update_description = (raw.kind == CellKind::Json).then(|| inside.cell(cursor, raw));
+                }
+                other => {
+                    top.seen |= match other {
+                        b"status" => STATUS,
+                        b"id" => ID,
+                        b"event_count" => EVENT_COUNT,
+                        b"ddl" | b"tableChanges" => DDL,
+                        _ => OTHER,
+                    };
+                    cursor.value(inside.depth).map_err(&syntax)?;
+                }
+            }
+            more = cursor.next_field().map_err(&syntax)?;
+        }
+        Ok(top)
+    }
+
+    fn once(&mut self, field: u16, name: &'static str) -> Result<(), DecodeError> {
+        if self.seen & field != 0 {
+            return Err(DecodeError::Envelope { field: name, what: "comes twice" });
+        }
+        self.seen |= field;
+        Ok(())
+    }
+
+    const fn has(&self, fields: u16) -> bool {
+        self.seen & fields == fields
+    }
+
+    pub(super) const fn form(&self) -> Form {
+        if self.source.is_some() && self.has(OP) {
+            Form::Change
+        } else if self.source.is_some() && self.has(DDL) {
+            Form::SchemaChange
+        } else if self.has(STATUS | ID | EVENT_COUNT) {
+            Form::Transaction
+        } else if self.seen == TS_MS {
+            Form::Time
+        } else {
+            Form::Unknown
+        }
+    }
+
+    /// The operation.
+    pub(super) fn op(&self) -> Result<Op, DecodeError> {
+        self.op.and_then(op).ok_or(DecodeError::Op)
+    }
+
+    /// When the connector captured it, microseconds.
+    pub(super) fn captured_us(&self) -> i64 {
+        self.ts_us.or_else(|| self.ts_ms.map(|ms| ms.saturating_mul(1000))).unwrap_or(0)
+    }
+}
+
+/// The operation for a letter.
+pub(super) const fn op(letter: &[u8]) -> Option<Op> {
+    Some(match letter {
+        b"c" => Op::Create,
+        b"u" => Op::Update,
+        b"d" => Op::Delete,
+        b"r" => Op::Read,
+        b"t" => Op::Truncate,
+        b"m" => Op::Message,
+        _ => return None,
+    })
+}
+
+#[inline]
+fn image(
+    scan: &Scan<'_>,
+    cursor: &mut Cursor<'_>,
+    layouts: &mut Layouts,
+    cells: &mut Vec<Cell>,
+    hint: &mut usize,
+) -> Result<Image, DecodeError> {
+    if cursor.peek() == b'{' {
+        return layouts.scan(scan, cursor, cells, hint).map(Image::Row);
+    }
+    let raw = cursor.value(scan.depth).map_err(DecodeError::syntax(Part::Value))?;
+    Ok(match raw.kind {
+        CellKind::Null => Image::Missing,
+        CellKind::Text | CellKind::Escaped => Image::Document(scan.cell(cursor, raw)),
+        _ => Image::Other,
+    })
+}

@@ -1,0 +1,1 @@
+//! What runs the agent: telemetry bootstrap, tasks, shutdown.
