@@ -9,10 +9,10 @@ use serde::Deserialize;
 use wasmparser::{Encoding, Parser, Payload};
 
 /// The custom section's name.
-pub const SECTION: &str = "whimbrel:manifest";
+const SECTION: &str = "whimbrel:manifest";
 
 /// The version of the WIT package this agent speaks.
-pub const WIT_VERSION: Version = Version::new(0, 1, 0);
+const WIT_VERSION: Version = Version::new(0, 1, 0);
 
 /// The WIT package whose interfaces plugins import.
 const PACKAGE: &str = "whimbrel:plugin/";

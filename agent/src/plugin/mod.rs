@@ -8,7 +8,7 @@
 //! [`Plugin`] (linked, with its configuration), [`Instance`] (running).
 
 mod batch;
-#[expect(missing_docs, unreachable_pub, reason = "generated code; the WIT files document it")]
+#[expect(unreachable_pub, reason = "generated code; the WIT files document it")]
 mod bindings;
 pub mod bundled;
 mod cache;

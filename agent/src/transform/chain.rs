@@ -4,13 +4,14 @@
 //! suffer that are bad alone; what a trap means for such an event is the link's policy.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::metrics::{Handles, Outcome, PluginMetrics};
 use super::view::View;
 use crate::batch::Batch;
 use crate::event::{Reason, Verdict};
 use crate::plugin::{CallError, EventBatch, Instance, Trap};
+use crate::stats::{Instruments, PluginMeter};
 
 /// How many events of one batch may trap a plugin before the plugin is taken for broken rather than the events. A trap
 /// may cost the whole call budget, so this also bounds how long a batch can take.
@@ -60,7 +61,7 @@ pub enum ChainError {
 pub struct Link {
     instance: Instance<View>,
     policy: TrapPolicy,
-    handles: Handles,
+    meter: Arc<PluginMeter>,
     stats: PluginStats,
 }
 
@@ -88,11 +89,12 @@ pub struct PluginStats {
 impl Link {
     /// Puts a running plugin into a chain.
     #[must_use]
-    pub fn new(instance: Instance<View>, policy: TrapPolicy, metrics: &PluginMetrics) -> Self {
+    pub fn new(instance: Instance<View>, policy: TrapPolicy, instruments: &Instruments) -> Self {
         let plugin = instance.plugin();
-        let handles = metrics.of(plugin.name(), &plugin.manifest().version, plugin.digest());
+        let meter = PluginMeter::new(plugin.name(), &plugin.manifest().version, plugin.digest(), instruments);
         let stats = PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
-        Link { instance, policy, handles, stats }
+        meter.memory_bytes(stats.memory as u64);
+        Link { instance, policy, meter, stats }
     }
 
     fn call(&mut self, view: View) -> (View, Result<(), CallError>) {
@@ -102,16 +104,17 @@ impl Link {
         self.stats.calls += 1;
         self.stats.busy += took;
         self.stats.memory = self.instance.memory();
-        let kind = match &outcome {
-            Ok(()) => Outcome::Ok,
-            Err(CallError::Refused(_)) => Outcome::Refused,
+        let word = match &outcome {
+            Ok(()) => "ok",
+            Err(CallError::Refused(_)) => "error",
             Err(CallError::Trapped(trap)) => {
                 self.stats.traps += 1;
-                self.handles.trap(trap.cause);
-                Outcome::Trapped
+                self.meter.trap(trap.cause.as_str());
+                "trap"
             }
         };
-        self.handles.call(kind, took, self.stats.memory);
+        self.meter.call(word, took);
+        self.meter.memory_bytes(self.stats.memory as u64);
         (view, outcome)
     }
 
@@ -189,19 +192,20 @@ impl Link {
     }
 
     fn count(&mut self, view: &View, rows: &[u32]) {
-        let mut counts = [0; 3];
-        let [kept, dropped, failed] = &mut counts;
+        let (mut kept, mut dropped, mut failed) = (0, 0, 0);
         for row in rows {
             match view.batch.events.get(*row as usize).map(|event| event.verdict) {
-                Some(Verdict::Keep) => *kept += 1,
-                Some(Verdict::Drop) => *dropped += 1,
-                Some(Verdict::Fail(_)) | None => *failed += 1,
+                Some(Verdict::Keep) => kept += 1,
+                Some(Verdict::Drop) => dropped += 1,
+                Some(Verdict::Fail(_)) | None => failed += 1,
             }
         }
-        self.stats.kept += *kept;
-        self.stats.dropped += *dropped;
-        self.stats.failed += *failed;
-        self.handles.events(counts);
+        self.stats.kept += kept;
+        self.stats.dropped += dropped;
+        self.stats.failed += failed;
+        for (verdict, count) in [("keep", kept), ("drop", dropped), ("fail", failed)] {
+            self.meter.events(verdict, count);
+        }
     }
 }
 

@@ -6,13 +6,15 @@
 //! belong on a thread of their own.
 
 mod chain;
-mod metrics;
+mod load;
 mod native;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod view;
 
 pub use chain::{Chain, ChainError, Link, PluginStats, TrapPolicy};
-pub use metrics::PluginMetrics;
+pub use load::{BuildError, build};
 pub use native::mask_email;
 pub use view::View;

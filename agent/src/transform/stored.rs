@@ -10,7 +10,7 @@ use crate::batch::{Batch, write_json_string};
 use crate::event::{Cell, CellKind, Column, Event, Kind, Row, Shape, SourceType};
 use crate::plugin::Failure;
 
-type Image = IndexMap<String, Box<RawValue>>;
+pub(super) type Image = IndexMap<String, Box<RawValue>>;
 
 /// What a plugin may hand back. The operation and the time are not its to change.
 #[derive(Debug, Deserialize)]
@@ -91,7 +91,7 @@ pub(super) fn replace(batch: &mut Batch, old: &Event, parsed: &Parsed) -> Event 
     new
 }
 
-fn row(batch: &mut Batch, old: Option<Row>, image: &Image) -> Row {
+pub(super) fn row(batch: &mut Batch, old: Option<Row>, image: &Image) -> Row {
     let before: Vec<(Column, Cell)> = old
         .and_then(|row| Some((batch.shape(row)?.columns.clone(), batch.row(row).to_vec())))
         .map(|(columns, cells)| columns.into_iter().zip(cells).collect())
