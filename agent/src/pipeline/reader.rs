@@ -106,6 +106,13 @@ pub(super) struct State {
     last_topic_look: Option<Instant>,
 }
 
+impl State {
+    /// A fresh state whose batches belong to this generation.
+    pub(super) fn at(generation: u64) -> Self {
+        Self { generation, ..Self::default() }
+    }
+}
+
 impl Reader {
     /// Reads until told to stop.
     pub(super) fn run(&mut self) -> End {
@@ -284,7 +291,7 @@ impl Reader {
         };
         match result {
             Ok(()) => {
-                self.shared.observer.assigned(&partitions, now_ms());
+                self.shared.observer.assigned(&partitions);
                 for (partition, stored) in partitions.into_iter().zip(stored) {
                     if let Some(next) = stored.next {
                         self.shared.observer.frontier(&partition.0, partition.1, next, now_ms());
