@@ -2,7 +2,6 @@
 
 mod bundled;
 mod hostile;
-mod sandbox;
 mod writing;
 
 use std::sync::{Arc, LazyLock};
