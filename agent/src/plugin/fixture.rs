@@ -47,7 +47,7 @@ pub(crate) fn component(module: &str, manifests: &[&str]) -> Vec<u8> {
     let (package, _) = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
     let world = resolve.select_world(&[package], Some("event-transform")).unwrap();
     let mut module = wat::parse_str(module).unwrap();
-    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, false).unwrap();
     let mut component = wit_component::ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap();
     for manifest in manifests {
         section(&mut component, "whimbrel:manifest", manifest.as_bytes());
