@@ -9,7 +9,9 @@
 extern crate self as whimbrel;
 
 pub mod batch;
+pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod decode;
 pub mod event;
 pub mod export;

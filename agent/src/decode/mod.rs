@@ -24,6 +24,7 @@ mod schema;
 mod source;
 mod topic;
 mod unwrapped;
+pub mod value;
 
 #[cfg(test)]
 mod golden;

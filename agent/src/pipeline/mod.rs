@@ -14,6 +14,8 @@ mod reader;
 mod report;
 pub mod retry;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::{HashMap, HashSet};

@@ -1,1 +1,3 @@
 //! What runs the agent: telemetry bootstrap, tasks, shutdown.
+pub mod shutdown;
+pub mod tasks;

@@ -8,6 +8,7 @@
 pub mod error;
 #[cfg(test)]
 pub mod fixture;
+pub mod mongodb;
 pub mod plan;
 pub mod sql;
 pub mod sqlite;

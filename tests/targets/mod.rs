@@ -1,0 +1,4 @@
+//! Every target against its real server.
+
+mod mongodb;
+mod planned;
