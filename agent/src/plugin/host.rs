@@ -14,6 +14,7 @@ use super::fault::TrapCause;
 use super::limits::{Limits, LogRate, MemoryLimiter};
 
 /// Stands for the batch in handles. There is one batch per call, so the handle carries no number.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 #[derive(Debug)]
 pub enum BatchHandle {}
 
