@@ -165,7 +165,8 @@ impl<'r> Decoding<'_, 'r> {
         key: Option<&Key>,
     ) -> Result<bool, DecodeError> {
         let hint = &mut self.topic.image_hint;
-        let top = Top::scan(scan, &mut cursor, &mut self.topic.layouts, &mut self.batch.cells, hint)?;
+        let top =
+            Top::scan(scan, &mut cursor, &mut self.topic.layouts, &mut self.batch.cells, hint, &mut self.topic.trails)?;
         frame.close(&mut cursor, Part::Value)?;
         let form = top.form();
         match form {

@@ -11,6 +11,7 @@ use super::error::{DecodeError, Part};
 use super::json::{Cursor, Raw, Syntax};
 use super::placeholder::Placeholders;
 use super::schema::ConnectSchema;
+use super::trail::WireName;
 use super::unwrapped::Meta;
 use crate::batch::unescape;
 use crate::event::{Cell, CellKind, Column, Shape, SourceType, Span, TableRef};
@@ -33,10 +34,8 @@ pub(super) enum Role {
 /// A sequence of field names.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// `"a":"b":`: names as on the wire, quotes and colons included.
-    wire: Box<[u8]>,
-    /// End of each name in `wire`.
-    ends: Vec<usize>,
+    /// Names as on the wire.
+    wire: Vec<WireName>,
     /// Names without escapes.
     names: Vec<Arc<str>>,
     role: Role,
@@ -201,8 +200,8 @@ impl Layout {
             Role::Image => Vec::new(),
             Role::Unwrapped => names.iter().map(|name| Meta::of_field(name)).collect(),
         };
-        let ends = raws.iter().map(|raw| raw.end + 2).collect();
-        Ok(Self { wire: wire.into(), ends, names, role: scan.role, meta, shapes: Vec::new() })
+        let wire = raws.iter().map(|raw| WireName::new(wire.get(raw.start..raw.end).unwrap_or_default())).collect();
+        Ok(Self { wire, names, role: scan.role, meta, shapes: Vec::new() })
     }
 
     fn is_of(&self, role: Role) -> bool {
@@ -218,18 +217,13 @@ impl Layout {
     #[inline]
     fn scan(&self, scan: &Scan<'_>, cursor: &mut Cursor<'_>, cells: &mut Vec<Cell>) -> Result<bool, Syntax> {
         let mut more = cursor.open_object()?;
-        let mut start = 0;
-        for end in &self.ends {
-            let name = self.wire.get(start..*end).unwrap_or_default();
-            if !more || !cursor.rest().starts_with(name) {
+        for name in &self.wire {
+            if !more || !name.eat(cursor) {
                 return Ok(false);
             }
-            cursor.at += name.len();
-            cursor.space();
             let raw = cursor.value(scan.depth + 1)?;
             cells.push(scan.cell(cursor, raw));
             more = cursor.next_field()?;
-            start = *end;
         }
         Ok(!more)
     }

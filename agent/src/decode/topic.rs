@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::config::DecodeConfig;
+use super::envelope::Trails;
 use super::error::Part;
 use super::frame::Schemas;
 use super::layout::Layouts;
@@ -33,6 +34,7 @@ pub(super) struct Topic {
     pub(super) key_hint: usize,
     pub(super) image_hint: usize,
     pub(super) unwrapped_hint: usize,
+    pub(super) trails: Trails,
     pub(super) tables: Tables,
     singles: Vec<(&'static str, Arc<Shape>)>,
 }
@@ -49,6 +51,7 @@ impl Topic {
             key_hint: usize::MAX,
             image_hint: usize::MAX,
             unwrapped_hint: usize::MAX,
+            trails: Trails::new(),
             tables: Tables::default(),
             singles: Vec::new(),
         }
