@@ -47,7 +47,8 @@ const ID: u16 = 32;
 const EVENT_COUNT: u16 = 64;
 const DDL: u16 = 128;
 const TS_MS: u16 = 256;
-const OTHER: u16 = 512;
+const MESSAGE: u16 = 512;
+const OTHER: u16 = 1024;
 
 /// What a field of the envelope or its kin means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,7 @@ enum Field {
     Id,
     EventCount,
     Ddl,
+    Message,
     Other,
 }
 
@@ -80,6 +82,7 @@ impl Field {
             b"id" => Self::Id,
             b"event_count" => Self::EventCount,
             b"ddl" | b"tableChanges" => Self::Ddl,
+            b"message" => Self::Message,
             _ => Self::Other,
         }
     }
@@ -157,6 +160,7 @@ impl<'a> Top<'a> {
                         Field::Id => ID,
                         Field::EventCount => EVENT_COUNT,
                         Field::Ddl => DDL,
+                        Field::Message => MESSAGE,
                         _ => OTHER,
                     };
                     cursor.value(inside.depth).map_err(&syntax)?;
@@ -181,7 +185,9 @@ impl<'a> Top<'a> {
     }
 
     pub(super) const fn form(&self) -> Form {
-        if self.source.is_some() && self.has(OP) {
+        // A logical decoding message has neither image but `message`.
+        let images = self.seen & (BEFORE | AFTER | MESSAGE) != 0;
+        if self.source.is_some() && self.has(OP) && images {
             Form::Change
         } else if self.source.is_some() && self.has(DDL) {
             Form::SchemaChange

@@ -19,6 +19,15 @@ use crate::event::{Cell, CellKind, Column, Shape, SourceType, Span, TableRef};
 /// Layouts remembered for each topic. Past it all are forgotten: a topic with so many is one whose field names are data.
 const MAX_LAYOUTS: usize = 4096;
 
+/// Bytes of field names remembered for each topic; past it all are forgotten. Layouts of tables are of some kilobytes.
+const MAX_WIRE: usize = 8 << 20;
+
+/// Fields of one row. SQL Server allows 30,000 columns, the others far fewer.
+const MAX_FIELDS: usize = 1 << 15;
+
+/// Longest name in a message; the byte offset of a longer one helps nobody either.
+const MAX_NAME_SHOWN: usize = 100;
+
 /// Shapes remembered for each layout: tables that share a topic and have the same columns.
 const MAX_SHAPES: usize = 1024;
 
@@ -57,6 +66,7 @@ struct Bound {
 pub(super) struct Layouts {
     all: Vec<Layout>,
     by_wire: HashMap<(Role, Box<[u8]>), usize>,
+    bytes: usize,
 }
 
 /// A row whose cells stand in the batch, before its shape is known.
@@ -123,9 +133,11 @@ impl Layouts {
             Some(index) => *index,
             None => {
                 let layout = Layout::new(scan, &key.1, &raws)?;
-                if self.all.len() >= MAX_LAYOUTS {
+                self.bytes += key.1.len();
+                if self.all.len() >= MAX_LAYOUTS || self.bytes > MAX_WIRE {
                     self.all.clear();
                     self.by_wire.clear();
+                    self.bytes = key.1.len();
                 }
                 self.all.push(layout);
                 self.by_wire.insert(key, self.all.len() - 1);
@@ -186,13 +198,17 @@ fn collect(
 
 impl Layout {
     fn new(scan: &Scan<'_>, wire: &[u8], raws: &[Raw]) -> Result<Self, DecodeError> {
+        if raws.len() > MAX_FIELDS {
+            return Err(DecodeError::TooWide { part: scan.part, limit: MAX_FIELDS });
+        }
         let mut names: Vec<Arc<str>> = Vec::with_capacity(raws.len());
         let mut unique = HashSet::with_capacity(raws.len());
         for raw in raws {
             let mut name = String::new();
             unescape(wire.get(raw.start..raw.end).unwrap_or_default(), &mut name);
             if !unique.insert(name.clone()) {
-                return Err(DecodeError::Duplicate { part: scan.part, field: name });
+                let field = name.chars().take(MAX_NAME_SHOWN).collect();
+                return Err(DecodeError::Duplicate { part: scan.part, field });
             }
             names.push(name.into());
         }

@@ -19,6 +19,9 @@ const HEARTBEAT_PREFIX: &str = "__debezium-heartbeat";
 /// Tables remembered for each topic; past it all are forgotten.
 const MAX_TABLES: usize = 4096;
 
+/// Bytes of tables' names remembered for each topic.
+const MAX_TABLE_BYTES: usize = 4 << 20;
+
 /// What is remembered of a topic.
 #[derive(Debug)]
 pub(super) struct Topic {
@@ -73,6 +76,7 @@ impl Topic {
 pub(super) struct Tables {
     known: Vec<Table>,
     last: usize,
+    bytes: usize,
 }
 
 /// A table and its first destination.
@@ -93,10 +97,13 @@ impl Tables {
             _ => self.known.iter().position(|table| table.is(id)),
         };
         self.last = found.unwrap_or_else(|| {
-            if self.known.len() >= MAX_TABLES {
+            let table = Table::new(id);
+            self.bytes += table.wire.len();
+            if self.known.len() >= MAX_TABLES || self.bytes > MAX_TABLE_BYTES {
                 self.known.clear();
+                self.bytes = table.wire.len();
             }
-            self.known.push(Table::new(id));
+            self.known.push(table);
             self.known.len() - 1
         });
         match self.known.get(self.last) {

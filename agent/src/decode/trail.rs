@@ -54,6 +54,9 @@ pub(super) struct Trail<F> {
 /// Fields remembered of one object; Debezium's have at most thirty.
 const MAX_STEPS: usize = 64;
 
+/// Longest name remembered.
+const MAX_NAME: usize = 256;
+
 impl<F: Copy> Trail<F> {
     pub(super) const fn new() -> Self {
         Self { steps: Vec::new() }
@@ -79,7 +82,7 @@ impl<F: Copy> Trail<F> {
         let inside = cursor.slice(name.start, name.end);
         let field = meaning(inside);
         self.steps.truncate(step);
-        if self.steps.len() == step && step < MAX_STEPS {
+        if self.steps.len() == step && step < MAX_STEPS && inside.len() <= MAX_NAME {
             self.steps.push((WireName::new(inside), field));
         }
         Ok(field)

@@ -118,7 +118,7 @@ impl<'a> Marks<'a> {
                 self.marked = true;
                 self.deleted = Some(kind == CellKind::True);
             }
-            (_, CellKind::Text | CellKind::Number) => self.text(meta, bytes),
+            (_, CellKind::Text | CellKind::Escaped | CellKind::Number) => self.text(meta, bytes),
             (Meta::Source(Field::Snapshot), CellKind::True) => self.source.snapshot = true,
             _ => {}
         }
