@@ -9,8 +9,17 @@
 extern crate self as whimbrel;
 
 pub mod batch;
+pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod decode;
 pub mod event;
+pub mod export;
 pub mod faults;
+pub mod pipeline;
+pub mod plugin;
+pub mod runtime;
+pub mod source;
+pub mod stats;
 pub mod target;
+pub mod transform;

@@ -8,6 +8,7 @@
 pub mod error;
 #[cfg(test)]
 pub mod fixture;
+pub mod mongodb;
 pub mod losses;
 pub mod plan;
 pub mod postgres;

@@ -123,7 +123,11 @@ impl TryFrom<&raw::Kafka> for KafkaConfig {
         }
         let topics = match (&raw.topic_pattern, raw.topics.as_slice()) {
             (Some(_), [_, ..]) => {
-                return Err(Invalid::new("topic_pattern", "both `topics` and `topic_pattern` are set", "keep one of them"));
+                return Err(Invalid::new(
+                    "topic_pattern",
+                    "both `topics` and `topic_pattern` are set",
+                    "keep one of them",
+                ));
             }
             (Some(pattern), []) => Topics::Pattern(whole(pattern)?),
             (None, []) => Topics::Names(vec![DEFAULT_TOPIC.into()]),
@@ -131,12 +135,14 @@ impl TryFrom<&raw::Kafka> for KafkaConfig {
         };
         if let Topics::Names(names) = &topics {
             for (at, name) in names.iter().enumerate() {
-                check_topic(name).map_err(|why| Invalid::new(format!("topics[{at}]"), why, "see Kafka's rules for topic names"))?;
+                check_topic(name)
+                    .map_err(|why| Invalid::new(format!("topics[{at}]"), why, "see Kafka's rules for topic names"))?;
             }
         }
         for (at, name) in raw.heartbeat_topics.iter().enumerate() {
-            check_topic(name)
-                .map_err(|why| Invalid::new(format!("heartbeat_topics[{at}]"), why, "see Kafka's rules for topic names"))?;
+            check_topic(name).map_err(|why| {
+                Invalid::new(format!("heartbeat_topics[{at}]"), why, "see Kafka's rules for topic names")
+            })?;
         }
         let mut properties = Vec::new();
         for (name, value) in &raw.properties {
@@ -233,6 +239,8 @@ impl KafkaConfig {
         config.set("queued.max.messages.kbytes", (self.prefetch >> 10).to_string());
         config.set("fetch.message.max.bytes", (self.prefetch / 4).clamp(1 << 20, 8 << 20).to_string());
         config.set("statistics.interval.ms", "1000");
+        // A topic that appears later is noticed within seconds rather than minutes.
+        config.set("topic.metadata.refresh.interval.ms", "10000");
         for (name, value) in &self.properties {
             config.set(name, value);
         }

@@ -1,0 +1,275 @@
+//! Joins source, decode, transform and target; owns batching, order, acknowledgement and what is done about errors.
+//!
+//! Three threads a pipeline. The *reader* polls, decodes and transforms; the *writer* plans and applies, on a runtime of
+//! its own, so that CPU-heavy work never runs on the agent's async workers; between them stands one bounded channel. The
+//! *watcher* looks at the ends of the partitions and at heartbeats, for lag. Upstream is acknowledged only after the
+//! target confirmed.
+
+pub mod config;
+mod dead_letters;
+pub mod mapping;
+pub mod plan;
+pub mod poison;
+mod reader;
+mod report;
+pub mod retry;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use self::config::DeliveryConfig;
+use self::dead_letters::DeadLetterTopic;
+use self::mapping::{Mapper, Mapping};
+use self::plan::Planner;
+use self::poison::PoisonBudget;
+use self::reader::{End, Limits, Reader, State};
+use self::retry::Backoff;
+use self::shared::{Part, Shared};
+use self::writer::Writer;
+use crate::decode::{DecodeConfig, Decoder};
+use crate::source::kafka::watch::{Watch, now_ms};
+use crate::source::kafka::{KafkaConfig, KafkaSource};
+use crate::stats::{Component, Health, Observer, PipelineState};
+use crate::target::Target;
+use crate::transform::Chain;
+
+/// Batches that may wait between reader and writer. One: while one is written the next waits and a third is filled.
+const QUEUE: usize = 1;
+/// How long a look at the brokers may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the watcher looks; a third of the shortest sensible proof window.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Wait before a lost Kafka client is made anew.
+const NEW_CLIENT_AFTER: Duration = Duration::from_secs(2);
+
+/// What a pipeline is made of, validated.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Name; part of the identity of its state in the target.
+    pub name: Arc<str>,
+    /// Source.
+    pub kafka: KafkaConfig,
+    /// How records are read.
+    pub decode: DecodeConfig,
+    /// How tables are mapped.
+    pub mapping: Mapping,
+    /// Guarantees.
+    pub delivery: DeliveryConfig,
+    /// True for targets that keep no offsets of their own.
+    pub use_group_offsets: bool,
+}
+
+/// What a pipeline works with.
+pub struct Parts {
+    /// Where rows go.
+    pub target: Box<dyn Target>,
+    /// The plugins.
+    pub chain: Chain,
+    /// Who is told.
+    pub observer: Arc<Observer>,
+}
+
+/// Why a pipeline could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// librdkafka refused the settings.
+    #[error("kafka client of pipeline `{pipeline}` could not be made")]
+    Kafka {
+        /// Pipeline.
+        pipeline: Arc<str>,
+        /// Cause.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// The operating system refused a thread.
+    #[error("a thread of pipeline `{pipeline}` could not be started")]
+    Thread {
+        /// Pipeline.
+        pipeline: Arc<str>,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running pipeline.
+pub struct Handle {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    grace: Duration,
+}
+
+impl Handle {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks it to end: finish and commit what is in flight.
+    pub fn stop(&self) {
+        self.shared.request_stop();
+    }
+
+    /// Says that what paused it is mended, or that its dead letters are accepted.
+    pub fn resume(&self) {
+        self.shared.resume();
+    }
+
+    /// Stops it and waits; after the configured grace what is in flight is dropped, to be read again at the next start.
+    /// Returns whether all of it became durable.
+    #[must_use]
+    pub fn join(self) -> bool {
+        self.stop();
+        let deadline = Instant::now() + self.grace;
+        let mut graceful = true;
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            if graceful && Instant::now() >= deadline {
+                graceful = false;
+                tracing::warn!(pipeline = %self.name, "shutdown grace is over, dropping what is in flight");
+                self.shared.request_abandon();
+            }
+            if Instant::now() >= deadline + self.grace {
+                // A thread hangs in a driver's call; the process ends anyway, and nothing unconfirmed was acknowledged.
+                tracing::error!(pipeline = %self.name, "pipeline did not end in time");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.shared.health(Part::Writer, Some(PipelineState::Stopped));
+        graceful
+    }
+}
+
+/// Starts a pipeline.
+///
+/// # Errors
+/// When a client or thread cannot be made; everything that may recover by itself is retried inside.
+pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
+    let name = Arc::clone(&settings.name);
+    let kafka = |source| StartError::Kafka { pipeline: Arc::clone(&name), source };
+    let shared = Arc::new(Shared::new(Arc::clone(&parts.observer)));
+    let delivery = &settings.delivery;
+    let (work, work_in) = tokio::sync::mpsc::channel(QUEUE);
+    let (offsets, offsets_in) = tokio::sync::mpsc::unbounded_channel();
+    let (recycle, recycled) = mpsc::channel();
+    let dead_letter_topic = match &delivery.dead_letter_topic {
+        Some(topic) => Some(DeadLetterTopic::new(&settings.kafka, topic.clone()).map_err(kafka)?),
+        None => None,
+    };
+    let writer = Writer {
+        pipeline: Arc::clone(&name),
+        mode: delivery.mode,
+        target: parts.target,
+        planner: Planner::new(Mapper::new(settings.mapping.clone())),
+        budget: PoisonBudget::new(delivery.poison),
+        backoff: Backoff::new(delivery.retry.0, delivery.retry.1),
+        shared: Arc::clone(&shared),
+        dead_letter_topic,
+        recycle,
+        stored: HashMap::new(),
+        topics: HashSet::new(),
+        dead_generation: None,
+    };
+    let watch = Watch::new(&settings.kafka).map_err(kafka)?;
+    let mut threads = Vec::with_capacity(3);
+    let mut spawn = |role: &str, work: Box<dyn FnOnce() + Send>| {
+        let thread = std::thread::Builder::new().name(format!("{role}-{name}")).spawn(work);
+        thread.map(|t| threads.push(t)).map_err(|source| StartError::Thread { pipeline: Arc::clone(&name), source })
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Thread { pipeline: Arc::clone(&settings.name), source })?;
+    spawn("write", Box::new(move || runtime.block_on(writer.run(work_in, offsets_in))))?;
+    spawn("watch", {
+        let shared = Arc::clone(&shared);
+        Box::new(move || watch_on(watch, &shared))
+    })?;
+    spawn("read", {
+        let shared = Arc::clone(&shared);
+        let settings = settings.clone();
+        let chain = parts.chain;
+        Box::new(move || read_on(&settings, chain, work, offsets, recycled, &shared))
+    })?;
+    Ok(Handle { name: Arc::clone(&settings.name), grace: settings.delivery.shutdown_grace, shared, threads })
+}
+
+/// Keeps a reader going; its Kafka client is made anew when librdkafka declares it lost.
+fn read_on(
+    settings: &Settings,
+    chain: Chain,
+    work: tokio::sync::mpsc::Sender<writer::Work>,
+    offsets: tokio::sync::mpsc::UnboundedSender<writer::OffsetsRequest>,
+    recycled: mpsc::Receiver<crate::batch::Batch>,
+    shared: &Arc<Shared>,
+) {
+    let mut held = (chain, recycled);
+    while !shared.stopping() {
+        let source = match KafkaSource::subscribe(&settings.kafka) {
+            Ok(source) => source,
+            Err(error) => {
+                tracing::error!(pipeline = %settings.name, error = %writer::chain(&error), "kafka client not made");
+                shared.health(Part::Reader, Some(PipelineState::Waiting { for_what: writer::chain(&error) }));
+                std::thread::park_timeout(NEW_CLIENT_AFTER);
+                continue;
+            }
+        };
+        let (chain, recycled) = held;
+        let mut reader = Reader {
+            pipeline: Arc::clone(&settings.name),
+            source,
+            decoder: Decoder::new(settings.decode.clone()),
+            chain,
+            work: work.clone(),
+            offsets: offsets.clone(),
+            recycled,
+            shared: Arc::clone(shared),
+            limits: Limits {
+                max_events: settings.delivery.max_events,
+                max_bytes: settings.delivery.max_bytes,
+                max_wait: settings.delivery.max_wait,
+            },
+            use_group_offsets: settings.use_group_offsets,
+            state: State::at(shared.generation()),
+        };
+        let end = reader.run();
+        shared.observer.revoked(&shared.assigned());
+        shared.set_assigned(Vec::new());
+        if end == End::Stopped {
+            return;
+        }
+        shared.next_generation();
+        std::thread::park_timeout(NEW_CLIENT_AFTER);
+        held = (reader.chain, reader.recycled);
+    }
+}
+
+/// Looks at the source from outside until the pipeline stops.
+fn watch_on(mut watch: Watch, shared: &Shared) {
+    while !shared.stopping() {
+        let begun = Instant::now();
+        let seen = watch.look(&shared.assigned(), LOOK_TIMEOUT);
+        let at = now_ms();
+        for ((topic, partition), end) in &seen.ends {
+            shared.observer.end_offset(topic, *partition, *end, at);
+        }
+        for (topic, time) in &seen.heartbeats {
+            shared.observer.heartbeat(topic, *time, at);
+        }
+        let health = seen.trouble.map_or(Health::Up, |why| Health::Down { why });
+        shared.observer.component(Component::Source, health);
+        while begun.elapsed() < LOOK_EVERY && !shared.stopping() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! The instruments: every metric of the agent, through the OpenTelemetry metrics API.
+//!
+//! Counters and gauges are *observable*: the code counts into plain tables, and a reader (scrape or push) asks for them.
+//! So there is no reader-side state to keep in step, series end with what they describe, and a batch costs a few map
+//! look-ups. Only histograms are fed directly. Who reads is `export/`'s business; without a provider behind the meter all
+//! of this counts for the status API alone.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::{InstrumentationScope, Key, KeyValue, StringValue, Value};
+
+use super::family::{Counters, Gauges, Join, Label, Labels, Spec};
+use super::lag::LagState;
+use super::observer::Observer;
+use super::plugins::PluginMeter;
+use super::state::PipelineState;
+
+/// Now, in milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Series per metric unless the configuration says otherwise: Prometheus copes with far more, people do not.
+pub const DEFAULT_MAX_SERIES: usize = 2_000;
+
+/// From a millisecond, the least a hop can take here, to half an hour, when any bucket would do.
+const HOP_SECONDS: [f64; 17] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
+/// A call handles a batch: tens of microseconds to the call limit's default of one second.
+const CALL_SECONDS: [f64; 12] =
+    [0.000_01, 0.000_025, 0.000_1, 0.000_25, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 10.0];
+/// The semantic conventions' advice for this metric.
+const DB_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// Counters, in the order of [`COUNTERS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    Events,
+    DeadLetters,
+    Toast,
+    Lossy,
+    Rows,
+    Bytes,
+    Dropped,
+    PluginCalls,
+    PluginEvents,
+    PluginTraps,
+}
+
+const COUNTERS: [Spec; 10] = [
+    Spec {
+        name: "cdc_events_processed_total",
+        help: "Change events made durable at the target.",
+        labels: &["source", "table", "operation"],
+    },
+    Spec { name: "cdc_dead_letters_total", help: "Events stored as dead letters.", labels: &["pipeline", "reason"] },
+    Spec {
+        name: "cdc_unchanged_toast_values_total",
+        help: "Values the source did not send because they did not change; the target's column was left alone.",
+        labels: &["pipeline"],
+    },
+    Spec {
+        name: "cdc_lossy_conversions_total",
+        help: "Values that lost information on their way into the target's type.",
+        labels: &["pipeline", "table", "column"],
+    },
+    Spec {
+        name: "cdc_rows_written_total",
+        help: "Rows written or deleted at the target, after coalescing.",
+        labels: &["pipeline"],
+    },
+    Spec {
+        name: "cdc_read_bytes_total",
+        help: "Bytes of record payload that were made durable.",
+        labels: &["pipeline"],
+    },
+    Spec { name: "cdc_events_dropped_total", help: "Events a plugin dropped.", labels: &["pipeline"] },
+    Spec { name: "plugin_calls_total", help: "Calls into plugins.", labels: &["plugin", "outcome"] },
+    Spec { name: "plugin_events_total", help: "Events by the plugin's verdict.", labels: &["plugin", "verdict"] },
+    Spec { name: "plugin_traps_total", help: "Calls that ended in a trap.", labels: &["plugin", "cause"] },
+];
+
+/// Gauges, in the order of [`GAUGES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    ConsumerLag,
+    ReplicationLag,
+    LagState,
+    ProofAge,
+    CatchupEta,
+    ClockSkew,
+    DeadLetters,
+    PipelineState,
+    PipelineInfo,
+    PluginMemory,
+    PluginInfo,
+}
+
+impl Level {
+    const ALL: [Self; 11] = [
+        Self::ConsumerLag,
+        Self::ReplicationLag,
+        Self::LagState,
+        Self::ProofAge,
+        Self::CatchupEta,
+        Self::ClockSkew,
+        Self::DeadLetters,
+        Self::PipelineState,
+        Self::PipelineInfo,
+        Self::PluginMemory,
+        Self::PluginInfo,
+    ];
+
+    const fn spec(self) -> (Spec, Join) {
+        let (name, help, labels, join): (_, _, &'static [&'static str], _) = match self {
+            Self::ConsumerLag => (
+                "cdc_consumer_lag_messages",
+                "End offset minus what is durable at the target.",
+                &["topic", "partition"],
+                Join::Largest,
+            ),
+            Self::ReplicationLag => (
+                "cdc_replication_lag_seconds",
+                "From commit at the source to visible at the target: 0 only when proven, otherwise an upper bound.",
+                &["source_table", "target_table"],
+                Join::Largest,
+            ),
+            Self::LagState => {
+                ("cdc_lag_state", "1 for the state the pipeline is in.", &["pipeline", "state"], Join::Largest)
+            }
+            Self::ProofAge => (
+                "cdc_lag_proof_age_seconds",
+                "Age of the moment until which everything committed is proven visible; absent before the first proof.",
+                &["pipeline"],
+                Join::Largest,
+            ),
+            Self::CatchupEta => (
+                "cdc_catchup_eta_seconds",
+                "Until the backlog is gone at present rates; absent while it is not shrinking or not known.",
+                &["pipeline"],
+                Join::Largest,
+            ),
+            Self::ClockSkew => (
+                "cdc_clock_skew_seconds",
+                "How far the source's clock is ahead of this agent's, at least.",
+                &["pipeline"],
+                Join::Largest,
+            ),
+            Self::DeadLetters => {
+                ("cdc_dead_letters", "Dead letters stored and not yet settled.", &["pipeline"], Join::Largest)
+            }
+            Self::PipelineState => {
+                ("cdc_pipeline_state", "1 for what the pipeline is doing.", &["pipeline", "state"], Join::Largest)
+            }
+            Self::PipelineInfo => (
+                "cdc_pipeline_info",
+                "Facts about the pipeline; always 1.",
+                &["pipeline", "source", "target", "group"],
+                Join::Largest,
+            ),
+            Self::PluginMemory => {
+                ("plugin_memory_bytes", "Linear memory of the plugin's instances.", &["plugin"], Join::Sum)
+            }
+            Self::PluginInfo => {
+                ("plugin_info", "Facts about the plugin; always 1.", &["plugin", "version", "digest"], Join::Largest)
+            }
+        };
+        (Spec { name, help, labels }, join)
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) clock: Clock,
+    budget: usize,
+    counters: Vec<Counters>,
+    gauges: Vec<(Level, Gauges)>,
+    group_lag: Gauges,
+    observers: Mutex<Vec<Weak<Observer>>>,
+    plugins: Mutex<Vec<Weak<PluginMeter>>>,
+    pub(crate) hop: Histogram<f64>,
+    pub(crate) call: Histogram<f64>,
+    pub(crate) db: Option<Histogram<f64>>,
+}
+
+/// The instruments; a handle, passed down by value.
+#[derive(Clone)]
+pub struct Instruments {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Instruments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instruments").field("budget", &self.inner.budget).finish_non_exhaustive()
+    }
+}
+
+impl Instruments {
+    /// Registers every metric with `meter`. `conventions` is the meter for the names of the OpenTelemetry collector and the
+    /// semantic conventions; `None` leaves them out.
+    #[must_use]
+    pub fn new(meter: &Meter, conventions: Option<&Meter>, max_series: usize, clock: Clock) -> Self {
+        let budget = max_series.max(1);
+        let inner = Arc::new(Inner {
+            clock,
+            budget,
+            counters: COUNTERS.iter().map(|spec| Counters::new(*spec, budget)).collect(),
+            gauges: Level::ALL
+                .iter()
+                .map(|level| {
+                    let (spec, join) = level.spec();
+                    (*level, Gauges::new(spec, join, budget))
+                })
+                .collect(),
+            group_lag: Gauges::new(GROUP_LAG, Join::Largest, budget),
+            observers: Mutex::default(),
+            plugins: Mutex::default(),
+            hop: meter
+                .f64_histogram("cdc_hop_duration_seconds")
+                .with_description("How long a part of the way took; a sample of at most eight events a batch.")
+                .with_unit("s")
+                .with_boundaries(HOP_SECONDS.to_vec())
+                .build(),
+            call: meter
+                .f64_histogram("plugin_call_duration_seconds")
+                .with_description("How long a call into a plugin took.")
+                .with_unit("s")
+                .with_boundaries(CALL_SECONDS.to_vec())
+                .build(),
+            db: conventions.map(|meter| {
+                meter
+                    .f64_histogram("db.client.operation.duration")
+                    .with_unit("s")
+                    .with_description("Duration of database client operations.")
+                    .with_boundaries(DB_SECONDS.to_vec())
+                    .build()
+            }),
+        });
+        register(&inner, meter, conventions);
+        Self { inner }
+    }
+
+    /// Instruments nobody reads.
+    #[must_use]
+    pub fn detached(clock: Clock) -> Self {
+        use opentelemetry::metrics::MeterProvider as _;
+        let provider = opentelemetry::metrics::noop::NoopMeterProvider::new();
+        let meter = provider.meter_with_scope(InstrumentationScope::builder("whimbrel").build());
+        Self::new(&meter, None, DEFAULT_MAX_SERIES, clock)
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        (self.inner.clock)()
+    }
+
+    pub(crate) fn add(&self, which: Count, labels: Labels, count: u64) {
+        if let Some(counters) = self.inner.counters.get(which as usize) {
+            counters.add(labels, count);
+        }
+    }
+
+    pub(crate) fn watch(&self, observer: &Arc<Observer>) {
+        let mut observers = self.inner.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        observers.retain(|known| known.strong_count() > 0);
+        observers.push(Arc::downgrade(observer));
+    }
+
+    pub(crate) fn watch_plugin(&self, plugin: &Arc<PluginMeter>) {
+        let mut plugins = self.inner.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        plugins.retain(|known| known.strong_count() > 0);
+        plugins.push(Arc::downgrade(plugin));
+    }
+
+    /// The observers that are alive, by name.
+    #[must_use]
+    pub fn observers(&self) -> Vec<Arc<Observer>> {
+        let mut all = self.inner.observers();
+        all.sort_by(|a, b| a.pipeline().cmp(b.pipeline()));
+        all
+    }
+}
+
+const GROUP_LAG: Spec = Spec {
+    name: "kafka.consumer_group.lag",
+    help: "Current approximate lag of consumer group at partition of topic",
+    labels: &["group", "topic", "partition"],
+};
+
+fn register(inner: &Arc<Inner>, meter: &Meter, conventions: Option<&Meter>) {
+    for (index, spec) in COUNTERS.iter().enumerate() {
+        let weak = Arc::downgrade(inner);
+        meter
+            .u64_observable_counter(spec.name)
+            .with_description(spec.help)
+            .with_unit(unit(spec.name))
+            .with_callback(move |observe| {
+                let Some(inner) = weak.upgrade() else { return };
+                if let Some(counters) = inner.counters.get(index) {
+                    counters.each(|labels, total| observe.observe(total, &attributes(&counters.spec, labels)));
+                }
+            })
+            .build();
+    }
+    let weak = Arc::downgrade(inner);
+    meter
+        .u64_observable_counter("series_overflow_total")
+        .with_description("Label sets beyond the metric's budget of series, counted in its overflow series.")
+        .with_callback(move |observe| {
+            let Some(inner) = weak.upgrade() else { return };
+            let counters = inner.counters.iter().map(|counters| (counters.spec.name, counters.refused()));
+            let gauges = inner.gauges.iter().map(|(_, gauges)| (gauges.spec.name, gauges.refused()));
+            for (metric, refused) in counters.chain(gauges) {
+                observe.observe(refused, &[KeyValue::new("metric", metric)]);
+            }
+        })
+        .build();
+    for (index, (_, gauges)) in inner.gauges.iter().enumerate() {
+        let weak = Arc::downgrade(inner);
+        meter
+            .f64_observable_gauge(gauges.spec.name)
+            .with_description(gauges.spec.help)
+            .with_unit(unit(gauges.spec.name))
+            .with_callback(move |observe| {
+                let Some(inner) = weak.upgrade() else { return };
+                if let Some((level, gauges)) = inner.gauges.get(index) {
+                    for (labels, value) in gauges.settle(inner.level(*level)) {
+                        observe.observe(value, &attributes(&gauges.spec, &labels));
+                    }
+                }
+            })
+            .build();
+    }
+    if let Some(meter) = conventions {
+        let weak = Arc::downgrade(inner);
+        meter
+            .i64_observable_gauge(GROUP_LAG.name)
+            .with_unit("1")
+            .with_description(GROUP_LAG.help)
+            .with_callback(move |observe| {
+                let Some(inner) = weak.upgrade() else { return };
+                for (labels, value) in inner.group_lag.settle(inner.group_lags()) {
+                    #[expect(clippy::cast_possible_truncation, reason = "a difference of offsets")]
+                    observe.observe(value as i64, &group_attributes(&labels));
+                }
+            })
+            .build();
+    }
+}
+
+/// Names follow Prometheus and end with the unit; over OTLP the unit is told as well.
+fn unit(name: &str) -> &'static str {
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    match name.rsplit('_').next() {
+        Some("seconds") => "s",
+        Some("bytes") => "By",
+        Some("messages") => "{message}",
+        _ => "",
+    }
+}
+
+fn value_of(label: &Label) -> StringValue {
+    match label {
+        Label::Word(word) => StringValue::from(*word),
+        Label::Name(name) => StringValue::from(Arc::clone(name)),
+    }
+}
+
+fn attributes(spec: &Spec, labels: &Labels) -> Vec<KeyValue> {
+    spec.labels.iter().zip(labels).map(|(name, value)| KeyValue::new(*name, value_of(value))).collect()
+}
+
+/// The collector's receiver gives the partition as a number.
+fn group_attributes(labels: &Labels) -> Vec<KeyValue> {
+    GROUP_LAG
+        .labels
+        .iter()
+        .zip(labels)
+        .map(|(name, value)| {
+            let number = (*name == "partition").then(|| value.as_str().parse::<i64>().ok()).flatten();
+            KeyValue::new(Key::from(*name), number.map_or_else(|| Value::from(value_of(value)), Value::I64))
+        })
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds and counts as metric values")]
+const fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+impl Inner {
+    fn observers(&self) -> Vec<Arc<Observer>> {
+        let observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        observers.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn level(&self, level: Level) -> Vec<(Labels, f64)> {
+        match level {
+            Level::PluginMemory | Level::PluginInfo => return self.plugin_level(level),
+            _ => {}
+        }
+        let now_ms = (self.clock)();
+        let mut values = Vec::new();
+        for observer in self.observers() {
+            observer_level(&observer, level, now_ms, &mut values);
+        }
+        values
+    }
+
+    fn plugin_level(&self, level: Level) -> Vec<(Labels, f64)> {
+        let plugins: Vec<_> = {
+            let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+            plugins.iter().filter_map(Weak::upgrade).collect()
+        };
+        let value = |plugin: &Arc<PluginMeter>| {
+            let name = Label::from(plugin.name());
+            match level {
+                Level::PluginMemory => (vec![name], plugin.memory()),
+                _ => (vec![name, Label::from(plugin.version()), Label::from(plugin.digest())], 1.0),
+            }
+        };
+        plugins.iter().map(value).collect()
+    }
+
+    fn group_lags(&self) -> Vec<(Labels, f64)> {
+        let now_ms = (self.clock)();
+        let mut values = Vec::new();
+        for observer in self.observers() {
+            let group = Label::Name(observer.consumer_group());
+            for (labels, lag) in partition_lags(&observer, now_ms) {
+                values.push((std::iter::once(group.clone()).chain(labels).collect(), lag));
+            }
+        }
+        values
+    }
+}
+
+fn partition_lags(observer: &Observer, now_ms: i64) -> Vec<(Labels, f64)> {
+    let report = observer.recent_lag(now_ms);
+    let mut numbers: HashMap<i32, Arc<str>> = HashMap::new();
+    report
+        .partitions
+        .iter()
+        .filter_map(|partition| {
+            let number = numbers.entry(partition.partition).or_insert_with(|| partition.partition.to_string().into());
+            #[expect(clippy::cast_precision_loss, reason = "a count as a metric value")]
+            let messages = partition.messages? as f64;
+            Some((vec![Label::from(&partition.topic), Label::from(&*number)], messages))
+        })
+        .collect()
+}
+
+fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut Vec<(Labels, f64)>) {
+    let name = || Label::from(observer.pipeline());
+    let one_of = |yes: bool| if yes { 1.0 } else { 0.0 };
+    match level {
+        Level::ConsumerLag => values.extend(partition_lags(observer, now_ms)),
+        Level::ReplicationLag => {
+            let report = observer.recent_lag(now_ms);
+            values.extend(report.tables.iter().map(|table| {
+                (vec![Label::from(&table.source_table), Label::from(&table.target_table)], seconds(table.time_lag_ms))
+            }));
+        }
+        Level::LagState => {
+            let state = observer.recent_lag(now_ms).state;
+            values.extend(LagState::ALL.map(|one| (vec![name(), Label::Word(one.as_str())], one_of(one == state))));
+        }
+        Level::ProofAge => {
+            values.extend(observer.recent_lag(now_ms).proof_age_ms.map(|age| (vec![name()], seconds(age))));
+        }
+        Level::CatchupEta => {
+            values.extend(observer.recent_lag(now_ms).catchup_eta_seconds.map(|eta| (vec![name()], eta)));
+        }
+        Level::ClockSkew => values.push((vec![name()], seconds(observer.recent_lag(now_ms).clock_skew_ms))),
+        Level::DeadLetters => {
+            #[expect(clippy::cast_precision_loss, reason = "a count as a metric value")]
+            values.extend(observer.dead_letters().map(|count| (vec![name()], count as f64)));
+        }
+        Level::PipelineState => {
+            let word = observer.state_word();
+            values.extend(PipelineState::WORDS.map(|one| (vec![name(), Label::Word(one)], one_of(one == word))));
+        }
+        Level::PipelineInfo => values.push((
+            vec![
+                name(),
+                Label::from(observer.source_kind()),
+                Label::from(observer.target_kind()),
+                Label::Name(observer.consumer_group()),
+            ],
+            1.0,
+        )),
+        Level::PluginMemory | Level::PluginInfo => {}
+    }
+}

@@ -1,0 +1,85 @@
+//! What is counted about a plugin, whatever stage it serves.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+
+use super::family::Label;
+use super::instruments::{Count, Instruments};
+
+/// The meter of one plugin. Its series of memory and facts end when it is dropped; what was counted stays.
+pub struct PluginMeter {
+    name: Arc<str>,
+    version: Arc<str>,
+    digest: Arc<str>,
+    instruments: Instruments,
+    attributes: [KeyValue; 1],
+    memory: AtomicU64,
+}
+
+impl fmt::Debug for PluginMeter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginMeter").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl PluginMeter {
+    /// A meter for the plugin of this name, with the facts for `plugin_info`.
+    #[must_use]
+    pub fn new(name: &str, version: &str, digest: &str, instruments: &Instruments) -> Arc<Self> {
+        let name: Arc<str> = name.into();
+        let meter = Arc::new(Self {
+            attributes: [KeyValue::new("plugin", Arc::clone(&name))],
+            name,
+            version: version.into(),
+            digest: digest.into(),
+            instruments: instruments.clone(),
+            memory: AtomicU64::new(0),
+        });
+        instruments.watch_plugin(&meter);
+        meter
+    }
+
+    /// A call ended: `outcome` is a word such as `ok`, `error`, `trap`, `timeout`.
+    pub fn call(&self, outcome: &'static str, took: Duration) {
+        self.instruments.add(Count::PluginCalls, vec![Label::from(&self.name), Label::Word(outcome)], 1);
+        self.instruments.inner.call.record(took.as_secs_f64(), &self.attributes);
+    }
+
+    /// The plugin's verdicts about events: `keep`, `drop`, `fail`.
+    pub fn events(&self, verdict: &'static str, count: u64) {
+        if count > 0 {
+            self.instruments.add(Count::PluginEvents, vec![Label::from(&self.name), Label::Word(verdict)], count);
+        }
+    }
+
+    /// A call trapped: `cause` is a word such as `deadline`, `memory`, `unreachable`.
+    pub fn trap(&self, cause: &'static str) {
+        self.instruments.add(Count::PluginTraps, vec![Label::from(&self.name), Label::Word(cause)], 1);
+    }
+
+    /// Linear memory of its instances now.
+    pub fn memory_bytes(&self, bytes: u64) {
+        self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) const fn version(&self) -> &Arc<str> {
+        &self.version
+    }
+
+    pub(crate) const fn digest(&self) -> &Arc<str> {
+        &self.digest
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes as a metric value")]
+    pub(crate) fn memory(&self) -> f64 {
+        self.memory.load(Ordering::Relaxed) as f64
+    }
+}

@@ -1,0 +1,81 @@
+//! Text with few different values, such as table names: each value once, and an index a row.
+
+/// Row i is `values[indices[i]]`.
+///
+/// ```
+/// use whimbrel_plugin::Dictionary;
+///
+/// let mut tables: Dictionary = ["shop.orders", "shop.orders", "shop.items"].into_iter().collect();
+/// assert_eq!(tables.values().len(), 2);
+/// tables.rename(|table| table.strip_prefix("shop.").map(str::to_owned));
+/// assert_eq!(tables.get(2), Some("items"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dictionary {
+    pub(crate) values: Vec<String>,
+    pub(crate) indices: Vec<u32>,
+}
+
+impl Dictionary {
+    /// How many rows it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether it has no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The value of one row; `None` beyond the last.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<&str> {
+        self.values.get(self.index(row)?).map(String::as_str)
+    }
+
+    /// The place of one row's value in [`Dictionary::values`].
+    #[must_use]
+    pub fn index(&self, row: usize) -> Option<usize> {
+        self.indices.get(row).map(|index| *index as usize)
+    }
+
+    /// The different values. Decide once per value, then look at the rows.
+    #[must_use]
+    pub fn values(&self) -> &[String] {
+        &self.values
+    }
+
+    /// All rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|row| self.get(row).unwrap_or_default())
+    }
+
+    /// Gives values a new text where the closure has one; answers whether it had any.
+    pub fn rename(&mut self, mut to: impl FnMut(&str) -> Option<String>) -> bool {
+        let mut renamed = false;
+        for value in &mut self.values {
+            if let Some(new) = to(value) {
+                *value = new;
+                renamed = true;
+            }
+        }
+        renamed
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Dictionary {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(rows: I) -> Self {
+        let mut dictionary = Dictionary::default();
+        for row in rows {
+            let known = dictionary.values.iter().position(|value| value == row);
+            let index = known.unwrap_or_else(|| {
+                dictionary.values.push(row.to_owned());
+                dictionary.values.len() - 1
+            });
+            dictionary.indices.push(u32::try_from(index).unwrap_or(u32::MAX));
+        }
+        dictionary
+    }
+}
