@@ -1,5 +1,7 @@
 //! What may be written in the configuration file: plain serde structs, unknown fields refused.
 //!
+//! Debug prints of these structs are bare names: any text field may hold what a reference was resolved to.
+//!
 //! Doc comments here become the descriptions in the JSON Schema (`whimbrel config schema`). Nothing but `config/` and the
 //! `config.rs` of each stage reads these types: they become validated types first.
 
@@ -13,7 +15,7 @@ use super::secret::Secret;
 use super::units::{ByteSize, Millis};
 
 /// Whimbrel's configuration.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Name of this agent, in `service.instance.id` and logs. Default: the host's name.
@@ -35,7 +37,7 @@ pub struct Config {
 }
 
 /// HTTP endpoint.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// Address and port to listen on. Loopback by default: nothing here asks for a password. Port 0 picks a free one.
@@ -49,7 +51,7 @@ impl Default for Http {
 }
 
 /// OTLP export.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Otlp {
     /// Base URL of the collector, such as `http://127.0.0.1:4318`.
@@ -92,7 +94,7 @@ pub enum OtlpProtocol {
 }
 
 /// Logs.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// Filter such as `info` or `info,whimbrel::pipeline=debug`. Default `info`; the WHIMBREL_LOG variable wins.
@@ -114,7 +116,7 @@ pub enum LogFormat {
 }
 
 /// Budgets of the metrics export.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     /// Most series per metric; what comes after goes to one overflow series and is counted. Default 2000.
@@ -122,7 +124,7 @@ pub struct Metrics {
 }
 
 /// Settings of the plugin host.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plugins {
     /// Where compiled code is cached. Default: the user's cache directory.
@@ -130,7 +132,7 @@ pub struct Plugins {
 }
 
 /// A pipeline.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// Name: letters, digits, `-` and `_`. Part of the identity of its state in the target: a renamed pipeline starts anew.
@@ -166,7 +168,7 @@ pub enum Source {
 }
 
 /// Kafka as source.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// Bootstrap brokers, `host:port`.
@@ -212,7 +214,7 @@ pub enum Start {
 }
 
 /// TLS to Kafka.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct KafkaTls {
     /// PEM file of trusted authorities. Default: the system's.
@@ -228,7 +230,7 @@ pub struct KafkaTls {
 }
 
 /// SASL login to Kafka.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSasl {
     /// Mechanism.
@@ -254,7 +256,7 @@ pub enum SaslMechanism {
 }
 
 /// How records are read.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Decode {
     /// Debezium's `unavailable.value.placeholder`. Default `__debezium_unavailable_value`.
@@ -267,7 +269,7 @@ pub struct Decode {
 }
 
 /// A plugin in the chain.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transform {
     /// Name in metrics and logs. Default: the plugin's own name.
@@ -299,7 +301,7 @@ pub enum OnTrap {
 }
 
 /// Limits of a plugin.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Longest call. Default 1s.
@@ -323,7 +325,7 @@ pub enum Target {
 }
 
 /// MongoDB as target.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MongoTarget {
     /// Connection string. May hold a password, so it is never printed.
@@ -374,7 +376,7 @@ pub enum OddFieldNames {
 }
 
 /// PostgreSQL as target.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresTarget {
     /// Connection string (`postgresql://user:password@host:port/db?sslmode=…` or key=value form). Never printed.
@@ -393,7 +395,7 @@ pub struct PostgresTarget {
 }
 
 /// SQLite as target.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqliteTarget {
     /// The database file.
@@ -418,7 +420,7 @@ pub enum Synchronous {
 }
 
 /// Standard output as target.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct StdoutTarget {
     /// Write to this file instead (appended; `/dev/null` to measure).
@@ -426,7 +428,7 @@ pub struct StdoutTarget {
 }
 
 /// How a table is mapped.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableMapping {
     /// Source tables, as `schema.table` (or `db.table`) with `*` for any run of characters. Plugins may have renamed it.
@@ -452,7 +454,7 @@ pub struct TableMapping {
 }
 
 /// Guarantees, batches, retries, dead letters.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Delivery {
     /// Guarantee. Default `exactly_once`, for stdout `at_least_once`.
@@ -482,7 +484,7 @@ pub enum Mode {
 }
 
 /// Size of batches.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchLimits {
     /// Most events. Default 1000.
@@ -494,7 +496,7 @@ pub struct BatchLimits {
 }
 
 /// Back-off of retries: exponential with full jitter.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
     /// First wait. Default 100ms.
@@ -504,7 +506,7 @@ pub struct Retry {
 }
 
 /// When bad records pause the pipeline: a bad deployment must not drain a topic into dead letters.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Poison {
     /// So many dead letters in a row pause. Default 100; 0 turns it off.
@@ -516,7 +518,7 @@ pub struct Poison {
 }
 
 /// Where dead letters go.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeadLetters {
     /// Put full records into this Kafka topic; the target then keeps only their coordinates. Default: all in the target.
@@ -524,7 +526,7 @@ pub struct DeadLetters {
 }
 
 /// Lag states.
-#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[derive(Clone, Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lag {
     /// How old the proof of "caught up" may be. Default 30s.
@@ -536,3 +538,41 @@ pub struct Lag {
 const fn yes() -> bool {
     true
 }
+
+/// Debug prints that show no field.
+macro_rules! opaque_debug {
+    ($($name:ident),* $(,)?) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+opaque_debug!(
+    Config,
+    Http,
+    Otlp,
+    Log,
+    Metrics,
+    Plugins,
+    Pipeline,
+    Kafka,
+    KafkaTls,
+    KafkaSasl,
+    Decode,
+    Transform,
+    Limits,
+    MongoTarget,
+    PostgresTarget,
+    SqliteTarget,
+    StdoutTarget,
+    TableMapping,
+    Delivery,
+    BatchLimits,
+    Retry,
+    Poison,
+    DeadLetters,
+    Lag,
+);

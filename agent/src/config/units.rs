@@ -23,7 +23,15 @@ pub enum UnitError {
     /// No digits in front.
     #[error("`{0}` does not begin with a whole number")]
     NoNumber(String),
-    /// Unit missing or not known.
+    /// Unit missing.
+    #[error("`{text}` has no unit; write one of {known} behind it")]
+    Bare {
+        /// The whole text.
+        text: String,
+        /// Units that would do.
+        known: &'static str,
+    },
+    /// Unit not known.
     #[error("`{unit}` in `{text}` is not a unit; write one of {known}")]
     NoUnit {
         /// What stands after the digits.
@@ -46,6 +54,9 @@ fn split<'a>(text: &'a str, units: &[(&str, u64)], known: &'static str) -> Resul
         return Err(UnitError::NoNumber(text.into()));
     }
     let unit = unit.trim();
+    if unit.is_empty() {
+        return Err(UnitError::Bare { text: text.into(), known });
+    }
     let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
         return Err(UnitError::NoUnit { unit: unit.into(), text: text.into(), known });
     };
@@ -106,7 +117,7 @@ mod tests {
         assert_eq!("250ms".parse(), Ok(Millis(Duration::from_millis(250))));
         assert_eq!("24 h".parse(), Ok(Millis(Duration::from_secs(86_400))));
         assert_eq!("8MiB".parse(), Ok(ByteSize(8 << 20)));
-        assert!("10".parse::<Millis>().unwrap_err().to_string().contains("write one of ms, s"));
+        assert!("10".parse::<Millis>().unwrap_err().to_string().contains("has no unit; write one of ms, s"));
         assert!("s".parse::<Millis>().is_err());
         assert!("99999999999999d".parse::<Millis>().is_err());
         assert!("1XB".parse::<ByteSize>().is_err());

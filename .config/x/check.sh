@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# `./x check`: what a change must pass besides its tests. Sourced by ../../x.
+
+check_fmt() { cargo fmt --all --check; }
+
+check_clippy() { cargo clippy "${locked[@]}" --workspace --all-targets -- -D warnings; }
+
+check_doc() { RUSTDOCFLAGS="-D warnings" cargo doc "${locked[@]}" --workspace --no-deps; }
+
+check_scripts() {
+    want shellcheck has shellcheck
+    install_missing
+    # What these source is checked along with them (.shellcheckrc).
+    shellcheck --check-sourced x .ci/run tests/support/services/[!s]*.sh tests/support/services/services.sh
+}
+
+# Licences, bans and sources need only the lock file; advisories need RustSec's database from the net.
+check_deny() {
+    if ! has cargo-deny; then
+        say "building cargo-deny, once (about 5 minutes)"
+        cargo install --locked cargo-deny
+    fi
+    cargo deny --all-features check licenses bans sources
+    if cargo deny fetch db >/dev/null 2>&1; then
+        cargo deny --all-features check advisories
+    else
+        say "ADVISORIES NOT CHECKED: RustSec's database cannot be fetched from here"
+    fi
+}
+
+run_check() {
+    local part failed=()
+    [ $# -gt 0 ] || set -- fmt scripts clippy doc deny
+    for part in "$@"; do
+        declare -F "check_$part" >/dev/null || die "no part \"$part\"; there are: fmt scripts clippy doc deny"
+    done
+    for part in "$@"; do
+        say "check $part"
+        # A shell of its own: `set -e` is off within a condition.
+        (check_"$part") || failed+=("$part")
+    done
+    [ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"
+    say "passed: $*"
+}

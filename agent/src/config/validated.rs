@@ -1,0 +1,320 @@
+//! What the code sees: the sections, each checked by the stage it belongs to, and the checks between them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::finding::Severity;
+use super::http::HttpConfig;
+use super::invalid::Invalid;
+use super::log::LogConfig;
+use super::metrics::MetricsConfig;
+use super::otlp::OtlpConfig;
+use super::plugins::{NAME_HINT, PluginsConfig, TransformConfig, check_name};
+use super::raw;
+use crate::connect;
+use crate::decode::DecodeConfig;
+use crate::export::config::ExportConfig;
+use crate::pipeline::config::DeliveryConfig;
+use crate::pipeline::mapping::Mapping;
+use crate::pipeline;
+use crate::runtime::telemetry;
+use crate::source::kafka::KafkaConfig;
+use crate::stats::LagConfig;
+use crate::target::TargetConfig;
+use crate::target::choice::keeps_offsets;
+
+/// The agent's configuration.
+#[derive(Clone)]
+pub struct AgentConfig {
+    /// Name of this agent.
+    pub name: String,
+    /// HTTP endpoint.
+    pub http: HttpConfig,
+    /// Export over OTLP.
+    pub otlp: Option<OtlpConfig>,
+    /// Logs.
+    pub log: LogConfig,
+    /// Budgets of the metrics export.
+    pub metrics: MetricsConfig,
+    /// Plugin host.
+    pub plugins: PluginsConfig,
+    /// HTTP endpoint, OTLP and series budget, as the exporters take them.
+    pub export: ExportConfig,
+    /// Log bootstrap.
+    pub logging: telemetry::LogConfig,
+    /// Pipelines; names are unique.
+    pub pipelines: Vec<PipelineConfig>,
+    /// Debezium connectors as desired state.
+    pub connectors: Option<connect::settings::Settings>,
+}
+
+/// A pipeline's configuration.
+#[derive(Clone)]
+pub struct PipelineConfig {
+    /// Name.
+    pub name: String,
+    /// Plugins, in order.
+    pub transform: Vec<TransformConfig>,
+    /// The same as written: what the plugin host takes.
+    pub plugins: Vec<raw::Transform>,
+    /// Source, decoding, mapping, delivery.
+    pub settings: pipeline::Settings,
+    /// Where rows go.
+    pub target: TargetConfig,
+    /// When lag states change.
+    pub lag: LagConfig,
+}
+
+// Any text in these may be what a reference was resolved to, so a debug print shows how much there is, and not what.
+impl fmt::Debug for AgentConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentConfig").field("pipelines", &self.pipelines.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PipelineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PipelineConfig").field("plugins", &self.transform.len()).finish_non_exhaustive()
+    }
+}
+
+/// The findings of one check.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// What is wrong, with paths from the root.
+    pub(crate) findings: Vec<(Severity, Invalid)>,
+}
+
+impl Checked {
+    fn error(&mut self, invalid: Invalid) {
+        self.findings.push((Severity::Error, invalid));
+    }
+
+    fn warn(&mut self, invalid: Invalid) {
+        self.findings.push((Severity::Warning, invalid));
+    }
+
+    /// The section, or its finding under `parent`.
+    fn keep<T>(&mut self, parent: &str, result: Result<T, Invalid>) -> Option<T> {
+        result.map_err(|invalid| self.error(invalid.within(parent))).ok()
+    }
+}
+
+/// Checks everything and makes the configuration of it. `positions` holds, for each pipeline, its index in the file, as some
+/// may have been unreadable. `written`: the file names pipelines, readable or not.
+pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) -> (Option<AgentConfig>, Checked) {
+    let mut checked = Checked::default();
+    let http = checked.keep("http", HttpConfig::try_from(&raw.http));
+    if http.is_some_and(|http| http.is_public()) {
+        checked.warn(Invalid::new(
+            "http.listen",
+            "other machines can reach this address, and it asks for no password",
+            "listen on 127.0.0.1, or keep strangers off the port",
+        ));
+    }
+    let otlp = raw.otlp.as_ref().map(|otlp| checked.keep("otlp", OtlpConfig::try_from(otlp)));
+    let log = checked.keep("log", LogConfig::try_from(&raw.log));
+    let metrics = checked.keep("metrics", MetricsConfig::try_from(&raw.metrics));
+    let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
+    if !written && raw.connectors.is_none() {
+        checked.error(Invalid::new(
+            "pipelines",
+            "there is no pipeline",
+            "`whimbrel config example --minimal` prints one",
+        ));
+    }
+    let mut pipelines = Vec::new();
+    for (pipeline, position) in raw.pipelines.iter().zip(positions) {
+        pipelines.extend(check_pipeline(pipeline, &format!("pipelines[{position}]"), &mut checked));
+    }
+    check_between(raw, positions, &mut checked);
+    // `http`, `otlp` and `metrics` were checked above, field by field; this is the exporters' own view of them.
+    let export = match (&http, &metrics) {
+        (Some(_), Some(_)) => checked.keep("", ExportConfig::new(&raw.http, raw.otlp.as_ref(), &raw.metrics)),
+        _ => None,
+    };
+    let logging = log.as_ref().and_then(|_| checked.keep("", telemetry::LogConfig::new(&raw.log)));
+    let connectors = raw.connectors.as_ref().map(|section| match connect::settings::Settings::validate(section) {
+        Ok(settings) => Some(settings),
+        Err(findings) => {
+            findings.into_iter().for_each(|finding| checked.error(finding.within("connectors")));
+            None
+        }
+    });
+    let whole = !checked.findings.iter().any(|(severity, _)| *severity == Severity::Error);
+    let (http, otlp, log, metrics) = (http, otlp.transpose_all(), log, metrics);
+    let config = match (http, otlp, log, metrics, plugins, export, logging, connectors.transpose_all()) {
+        (
+            Some(http),
+            Some(otlp),
+            Some(log),
+            Some(metrics),
+            Some(plugins),
+            Some(export),
+            Some(logging),
+            Some(connectors),
+        ) if whole => {
+            let name = raw.name.clone().unwrap_or_else(host_name);
+            Some(AgentConfig { name, http, otlp, log, metrics, plugins, export, logging, pipelines, connectors })
+        }
+        _ => None,
+    };
+    (config, checked)
+}
+
+/// `None`: there is a section, but it is wrong.
+trait TransposeAll<T> {
+    fn transpose_all(self) -> Option<Option<T>>;
+}
+
+impl<T> TransposeAll<T> for Option<Option<T>> {
+    fn transpose_all(self) -> Option<Option<T>> {
+        match self {
+            None => Some(None),
+            Some(None) => None,
+            Some(some) => Some(some),
+        }
+    }
+}
+
+fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Option<PipelineConfig> {
+    let before = checked.findings.len();
+    if let Err(why) = check_name(&raw.name) {
+        checked.error(Invalid::new("name", why, NAME_HINT).within(path));
+    }
+    let mut transform = Vec::new();
+    for (index, plugin) in raw.transform.iter().enumerate() {
+        transform.extend(checked.keep(&format!("{path}.transform[{index}]"), TransformConfig::try_from(plugin)));
+    }
+    if matches!(raw.target, raw::Target::Stdout(_)) {
+        if raw.delivery.mode == Some(raw::Mode::ExactlyOnce) {
+            checked.error(
+                Invalid::new(
+                    "delivery.mode",
+                    "stdout has no transactions, so it cannot be `exactly_once`",
+                    "write `at_least_once`, or use another target",
+                )
+                .within(path),
+            );
+        }
+        if raw.delivery.dead_letters.topic.is_none() {
+            checked.error(
+                Invalid::new(
+                    "delivery.dead_letters.topic",
+                    "stdout cannot keep dead letters, and no topic is named for them",
+                    "add `dead_letters: {topic: …}` to `delivery`",
+                )
+                .within(path),
+            );
+        }
+    }
+    let raw::Source::Kafka(kafka) = &raw.source;
+    let kafka = checked.keep(&format!("{path}.source.kafka"), KafkaConfig::try_from(kafka));
+    let decode = checked.keep(&format!("{path}.decode"), DecodeConfig::try_from(&raw.decode));
+    let mapping = checked.keep(&format!("{path}.tables"), Mapping::try_from(raw.tables.as_slice()));
+    let transactional = keeps_offsets(&raw.target);
+    // The case of stdout is explained above.
+    let delivery = if transactional || raw.delivery.mode != Some(raw::Mode::ExactlyOnce) {
+        checked.keep(&format!("{path}.delivery"), DeliveryConfig::new(&raw.delivery, transactional))
+    } else {
+        None
+    };
+    let target = delivery.as_ref().and_then(|delivery| {
+        checked.keep(&format!("{path}.target"), TargetConfig::new(&raw.target, delivery.mode, delivery.delete_grace))
+    });
+    let default = LagConfig::default();
+    let lag = LagConfig {
+        proof_window: raw.lag.proof_window.map_or(default.proof_window, |m| m.0),
+        stalled_after: raw.lag.stalled_after.map_or(default.stalled_after, |m| m.0),
+    };
+    if lag.proof_window < Duration::from_secs(1) {
+        let finding = Invalid::new("lag.proof_window", "shorter than a second", "three heartbeat intervals are sensible: 30s");
+        checked.error(finding.within(path));
+    }
+    if checked.findings.len() != before {
+        return None;
+    }
+    Some(PipelineConfig {
+        name: raw.name.clone(),
+        transform,
+        plugins: raw.transform.clone(),
+        settings: pipeline::Settings {
+            name: raw.name.as_str().into(),
+            kafka: kafka?,
+            decode: decode?,
+            mapping: mapping?,
+            delivery: delivery?,
+            use_group_offsets: !transactional,
+        },
+        target: target?,
+        lag,
+    })
+}
+
+/// Checks over several pipelines.
+fn check_between(raw: &raw::Config, positions: &[usize], checked: &mut Checked) {
+    let readable: Vec<_> = raw.pipelines.iter().zip(positions).collect();
+    for (at, (pipeline, index)) in readable.iter().enumerate() {
+        for (earlier, earlier_index) in readable.iter().take(at) {
+            if pipeline.name == earlier.name {
+                checked.error(Invalid::new(
+                    format!("pipelines[{index}].name"),
+                    format!("pipelines[{earlier_index}] has the same name"),
+                    "names are the identity of stored offsets: give each pipeline its own",
+                ));
+            }
+            let (raw::Source::Kafka(one), raw::Source::Kafka(other)) = (&pipeline.source, &earlier.source);
+            if share_partitions(one, other) {
+                checked.error(Invalid::new(
+                    format!("pipelines[{index}].source.kafka.group"),
+                    format!("pipelines[{earlier_index}] reads the same topics in the same consumer group"),
+                    "Kafka would divide the partitions between them and each would miss records: name another group",
+                ));
+            }
+            if let (raw::Target::Sqlite(one), raw::Target::Sqlite(other)) = (&pipeline.target, &earlier.target)
+                && one.path == other.path
+            {
+                checked.warn(Invalid::new(
+                    format!("pipelines[{index}].target.sqlite.path"),
+                    format!("pipelines[{earlier_index}] writes the same file, and SQLite lets one write at a time"),
+                    "use a file of its own for each pipeline",
+                ));
+            }
+        }
+    }
+}
+
+/// Topic when none is configured.
+const DEFAULT_TOPIC: &str = "database.changes";
+
+/// True when two pipelines would be given parts of the same topics.
+fn share_partitions(one: &raw::Kafka, other: &raw::Kafka) -> bool {
+    let topics = |kafka: &raw::Kafka| match (&kafka.topic_pattern, kafka.topics.as_slice()) {
+        (None, []) => vec![DEFAULT_TOPIC.to_owned()],
+        (_, names) => names.to_vec(),
+    };
+    let matches = |pattern: &Option<String>, names: &[String]| {
+        let regex = pattern.as_ref().and_then(|p| regex::Regex::new(&format!("^(?:{p})$")).ok());
+        regex.is_some_and(|regex| names.iter().any(|name| regex.is_match(name)))
+    };
+    let (mine, theirs) = (topics(one), topics(other));
+    let overlap = mine.iter().any(|topic| theirs.contains(topic))
+        || matches(&one.topic_pattern, &theirs)
+        || matches(&other.topic_pattern, &mine)
+        || (one.topic_pattern.is_some() && one.topic_pattern == other.topic_pattern);
+    let same_cluster = one.brokers.iter().any(|broker| other.brokers.contains(broker));
+    same_cluster && one.group == other.group && overlap
+}
+
+/// The host's name.
+fn host_name() -> String {
+    const SOURCES: [&str; 2] = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    SOURCES
+        .iter()
+        .map(PathBuf::from)
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .map(|name| name.trim().to_owned())
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| "whimbrel".into())
+}

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# One Apache Kafka broker, KRaft, combined broker+controller, no replication.
+set -euo pipefail
+. "$(dirname "$0")/service.sh"
+
+dir=$(data_dir kafka)
+classpath="$SVC_HOME/libs/*"
+jvm=(-Xms128m "-Xmx${KAFKA_HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
+    -Djava.awt.headless=true "-Dlog4j2.configurationFile=$svc_root/log4j2.properties")
+
+write_config() {
+    cat >"$dir/server.properties" <<EOF
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$KAFKA_CONTROLLER_PORT
+listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$KAFKA_CONTROLLER_PORT
+advertised.listeners=PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED_PORT:-$KAFKA_PORT}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$dir/logs
+num.partitions=${KAFKA_PARTITIONS:-1}
+auto.create.topics.enable=${KAFKA_AUTO_CREATE:-true}
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=2000
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=1000
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=8388608
+num.network.threads=2
+num.io.threads=2
+background.threads=2
+num.recovery.threads.per.data.dir=1
+${KAFKA_EXTRA:-}
+EOF
+}
+
+svc_start() {
+    mkdir -p "$dir"
+    write_config
+    if [ ! -f "$dir/logs/meta.properties" ]; then
+        java "${jvm[@]}" -cp "$classpath" kafka.tools.StorageTool format --ignore-formatted \
+            --cluster-id "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c1-22)" \
+            --config "$dir/server.properties" >>"$(log_file kafka)" 2>&1 \
+            || { tail -n 20 "$(log_file kafka)" >&2; die "formatting the storage failed"; }
+    fi
+    # The log is appended to across restarts: wait for a start line after the current end.
+    local from=$(($(stat -c %s "$(log_file kafka)" 2>/dev/null || echo 0) + 1))
+    start_bg kafka java "${jvm[@]}" -cp "$classpath" kafka.Kafka "$dir/server.properties"
+    started() { tail -c "+$from" "$(log_file kafka)" | grep -q 'Kafka Server started'; }
+    wait_for kafka 60 started
+}
+
+svc_main kafka "$KAFKA_PORT" "$@"
