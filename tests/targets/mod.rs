@@ -1,4 +1,6 @@
 //! Every target against its real server.
 
+mod mongod;
 mod mongodb;
+mod mongodb_faults;
 mod planned;
