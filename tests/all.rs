@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod observability;
+#[cfg(test)]
 mod targets;

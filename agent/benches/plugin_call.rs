@@ -27,8 +27,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let records: Vec<String> = (0..EVENTS).map(envelope).collect();
     let size = records.iter().map(String::len).sum::<usize>() / EVENTS;
     let engine = Engine::new()?;
-    println!("plugin crossing, {size} B envelopes, two columns read, one written; ns of CPU per event, median of {rounds} rounds");
-    println!("{:>6} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10}", "batch", "decode", "native", "mask", "crossing", "mask+table", "route");
+    println!(
+        "plugin crossing, {size} B envelopes, two columns read, one written; ns of CPU per event, median of {rounds} rounds"
+    );
+    println!(
+        "{:>6} {:>9} {:>9} {:>9} {:>10} {:>10} {:>10}",
+        "batch", "decode", "native", "mask", "crossing", "mask+table", "route"
+    );
     let mask = r#"{"rules":[{"columns":["email"]}]}"#;
     let selective = r#"{"rules":[{"columns":["email"],"tables":["*.customers"]}]}"#;
     let route = r#"{"rules":[{"tables":["public.*"],"then":{"rename":"shop.{table}"}}]}"#;
@@ -46,22 +51,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             assert_masked(&batches);
             took
         });
-        let [plain, selective, route] = [("mask-fields", mask, true), ("mask-fields", selective, true), ("route", route, false)].map(|(name, config, masks)| {
-            let mut chain = Chain::new(vec![Link::new(start(&engine, name, config), TrapPolicy::Halt, &Instruments::detached(Arc::new(|| 0)))]);
-            median(rounds, || {
-                let mut batches = decode_all(&records, size);
-                let start = cpu_time();
-                for batch in &mut batches {
-                    chain.apply(batch).unwrap_or_else(|error| stop(&error));
-                }
-                let took = cpu_time() - start;
-                if masks {
-                    assert_masked(&batches);
-                }
-                took
-            })
-        });
-        println!("{size:>6} {decode:>9.0} {native:>9.0} {plain:>9.0} {:>10.0} {selective:>10.0} {route:>10.0}", plain - native);
+        let [plain, selective, route] =
+            [("mask-fields", mask, true), ("mask-fields", selective, true), ("route", route, false)].map(
+                |(name, config, masks)| {
+                    let mut chain = Chain::new(vec![Link::new(
+                        start(&engine, name, config),
+                        TrapPolicy::Halt,
+                        &Instruments::detached(Arc::new(|| 0)),
+                    )]);
+                    median(rounds, || {
+                        let mut batches = decode_all(&records, size);
+                        let start = cpu_time();
+                        for batch in &mut batches {
+                            chain.apply(batch).unwrap_or_else(|error| stop(&error));
+                        }
+                        let took = cpu_time() - start;
+                        if masks {
+                            assert_masked(&batches);
+                        }
+                        took
+                    })
+                },
+            );
+        println!(
+            "{size:>6} {decode:>9.0} {native:>9.0} {plain:>9.0} {:>10.0} {selective:>10.0} {route:>10.0}",
+            plain - native
+        );
     }
     loading(&engine, mask)
 }
@@ -70,7 +85,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn loading(engine: &Engine, config: &str) -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let bytes = bundled::find("mask-fields").ok_or("the plugin is not bundled")?;
-    let load = |cache: &Cache| Plugin::<View>::load(engine, cache, "mask-fields", bytes, Limits::default(), config.to_owned());
+    let load =
+        |cache: &Cache| Plugin::<View>::load(engine, cache, "mask-fields", bytes, Limits::default(), config.to_owned());
     let timed = |cache: &Cache| {
         let start = Instant::now();
         load(cache).map(|plugin| (start.elapsed(), plugin))
@@ -85,13 +101,17 @@ fn loading(engine: &Engine, config: &str) -> Result<(), Box<dyn std::error::Erro
         black_box(plugin.start()?);
     }
     let start = started.elapsed() / 100;
-    println!("component {} bytes, compile {compile:.1?}, load from cache {cached:.1?}, instantiate and configure {start:.1?}", bytes.len());
+    println!(
+        "component {} bytes, compile {compile:.1?}, load from cache {cached:.1?}, instantiate and configure {start:.1?}",
+        bytes.len()
+    );
     Ok(())
 }
 
 fn start(engine: &Engine, name: &str, config: &str) -> Instance<View> {
     let bytes = bundled::find(name).unwrap_or_default();
-    let plugin = Plugin::load(engine, &Cache::none(), name, bytes, Limits::default(), config.to_owned()).unwrap_or_else(|error| stop(&error));
+    let plugin = Plugin::load(engine, &Cache::none(), name, bytes, Limits::default(), config.to_owned())
+        .unwrap_or_else(|error| stop(&error));
     Arc::new(plugin).start().unwrap_or_else(|error| stop(&error))
 }
 

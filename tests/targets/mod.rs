@@ -2,3 +2,6 @@
 
 mod mongodb;
 mod planned;
+#[path = "../../agent/src/target/fixture.rs"]
+mod fixture;
+mod postgres;

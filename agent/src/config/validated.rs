@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::finding::Severity;
 use super::http::HttpConfig;
@@ -11,6 +12,17 @@ use super::metrics::MetricsConfig;
 use super::otlp::OtlpConfig;
 use super::plugins::{NAME_HINT, PluginsConfig, TransformConfig, check_name};
 use super::raw;
+use crate::connect;
+use crate::decode::DecodeConfig;
+use crate::export::config::ExportConfig;
+use crate::pipeline::config::DeliveryConfig;
+use crate::pipeline::mapping::Mapping;
+use crate::pipeline;
+use crate::runtime::telemetry;
+use crate::source::kafka::KafkaConfig;
+use crate::stats::LagConfig;
+use crate::target::TargetConfig;
+use crate::target::choice::keeps_offsets;
 
 /// The agent's configuration.
 #[derive(Clone)]
@@ -27,8 +39,14 @@ pub struct AgentConfig {
     pub metrics: MetricsConfig,
     /// Plugin host.
     pub plugins: PluginsConfig,
+    /// HTTP endpoint, OTLP and series budget, as the exporters take them.
+    pub export: ExportConfig,
+    /// Log bootstrap.
+    pub logging: telemetry::LogConfig,
     /// Pipelines; names are unique.
     pub pipelines: Vec<PipelineConfig>,
+    /// Debezium connectors as desired state.
+    pub connectors: Option<connect::settings::Settings>,
 }
 
 /// A pipeline's configuration.
@@ -38,6 +56,14 @@ pub struct PipelineConfig {
     pub name: String,
     /// Plugins, in order.
     pub transform: Vec<TransformConfig>,
+    /// The same as written: what the plugin host takes.
+    pub plugins: Vec<raw::Transform>,
+    /// Source, decoding, mapping, delivery.
+    pub settings: pipeline::Settings,
+    /// Where rows go.
+    pub target: TargetConfig,
+    /// When lag states change.
+    pub lag: LagConfig,
 }
 
 // Any text in these may be what a reference was resolved to, so a debug print shows how much there is, and not what.
@@ -92,18 +118,45 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
     let metrics = checked.keep("metrics", MetricsConfig::try_from(&raw.metrics));
     let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
     if !written && raw.connectors.is_none() {
-        checked.error(Invalid::new("pipelines", "there is no pipeline", "`whimbrel config example --minimal` prints one"));
+        checked.error(Invalid::new(
+            "pipelines",
+            "there is no pipeline",
+            "`whimbrel config example --minimal` prints one",
+        ));
     }
     let mut pipelines = Vec::new();
     for (pipeline, position) in raw.pipelines.iter().zip(positions) {
         pipelines.extend(check_pipeline(pipeline, &format!("pipelines[{position}]"), &mut checked));
     }
     check_between(raw, positions, &mut checked);
+    // `http`, `otlp` and `metrics` were checked above, field by field; this is the exporters' own view of them.
+    let export = match (&http, &metrics) {
+        (Some(_), Some(_)) => checked.keep("", ExportConfig::new(&raw.http, raw.otlp.as_ref(), &raw.metrics)),
+        _ => None,
+    };
+    let logging = log.as_ref().and_then(|_| checked.keep("", telemetry::LogConfig::new(&raw.log)));
+    let connectors = raw.connectors.as_ref().map(|section| match connect::settings::Settings::validate(section) {
+        Ok(settings) => Some(settings),
+        Err(findings) => {
+            findings.into_iter().for_each(|finding| checked.error(finding.within("connectors")));
+            None
+        }
+    });
     let whole = !checked.findings.iter().any(|(severity, _)| *severity == Severity::Error);
-    let config = match (http, otlp.transpose_all(), log, metrics, plugins) {
-        (Some(http), Some(otlp), Some(log), Some(metrics), Some(plugins)) if whole => {
+    let (http, otlp, log, metrics) = (http, otlp.transpose_all(), log, metrics);
+    let config = match (http, otlp, log, metrics, plugins, export, logging, connectors.transpose_all()) {
+        (
+            Some(http),
+            Some(otlp),
+            Some(log),
+            Some(metrics),
+            Some(plugins),
+            Some(export),
+            Some(logging),
+            Some(connectors),
+        ) if whole => {
             let name = raw.name.clone().unwrap_or_else(host_name);
-            Some(AgentConfig { name, http, otlp, log, metrics, plugins, pipelines })
+            Some(AgentConfig { name, http, otlp, log, metrics, plugins, export, logging, pipelines, connectors })
         }
         _ => None,
     };
@@ -156,7 +209,47 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
             );
         }
     }
-    (checked.findings.len() == before).then(|| PipelineConfig { name: raw.name.clone(), transform })
+    let raw::Source::Kafka(kafka) = &raw.source;
+    let kafka = checked.keep(&format!("{path}.source.kafka"), KafkaConfig::try_from(kafka));
+    let decode = checked.keep(&format!("{path}.decode"), DecodeConfig::try_from(&raw.decode));
+    let mapping = checked.keep(&format!("{path}.tables"), Mapping::try_from(raw.tables.as_slice()));
+    let transactional = keeps_offsets(&raw.target);
+    // The case of stdout is explained above.
+    let delivery = if transactional || raw.delivery.mode != Some(raw::Mode::ExactlyOnce) {
+        checked.keep(&format!("{path}.delivery"), DeliveryConfig::new(&raw.delivery, transactional))
+    } else {
+        None
+    };
+    let target = delivery.as_ref().and_then(|delivery| {
+        checked.keep(&format!("{path}.target"), TargetConfig::new(&raw.target, delivery.mode, delivery.delete_grace))
+    });
+    let default = LagConfig::default();
+    let lag = LagConfig {
+        proof_window: raw.lag.proof_window.map_or(default.proof_window, |m| m.0),
+        stalled_after: raw.lag.stalled_after.map_or(default.stalled_after, |m| m.0),
+    };
+    if lag.proof_window < Duration::from_secs(1) {
+        let finding = Invalid::new("lag.proof_window", "shorter than a second", "three heartbeat intervals are sensible: 30s");
+        checked.error(finding.within(path));
+    }
+    if checked.findings.len() != before {
+        return None;
+    }
+    Some(PipelineConfig {
+        name: raw.name.clone(),
+        transform,
+        plugins: raw.transform.clone(),
+        settings: pipeline::Settings {
+            name: raw.name.as_str().into(),
+            kafka: kafka?,
+            decode: decode?,
+            mapping: mapping?,
+            delivery: delivery?,
+            use_group_offsets: !transactional,
+        },
+        target: target?,
+        lag,
+    })
 }
 
 /// Checks over several pipelines.

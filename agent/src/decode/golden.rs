@@ -165,3 +165,13 @@ fn lossy_encodings_decode_as_blessed() {
 fn unwrapped_rows_decode_as_blessed() {
     golden("unwrapped");
 }
+
+#[test]
+fn records_of_mysql_and_mariadb_decode_as_blessed() {
+    golden("mysql");
+}
+
+#[test]
+fn records_of_mongodb_decode_as_blessed() {
+    golden("mongodb");
+}

@@ -28,6 +28,10 @@ pub mod value;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod malformed;
+#[cfg(test)]
+mod pitfalls;
 
 use std::collections::HashMap;
 use std::sync::Arc;

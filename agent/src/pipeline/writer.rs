@@ -5,9 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::mpsc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 
@@ -17,15 +17,14 @@ use super::poison::PoisonBudget;
 use super::report;
 use super::retry::{Action, Backoff, action};
 use super::shared::{Part, Shared};
+use super::spans::Spans;
 use crate::batch::Batch;
 use crate::event::{Kind, Reason};
 use crate::faults;
 use crate::source::kafka::Partition;
 use crate::source::kafka::watch::now_ms;
 use crate::stats::PipelineState;
-use crate::target::{
-    Advance, Applied, DeliveryMode, ErrorKind, StoredOffset, Target, TargetError, WriteBatch,
-};
+use crate::target::{Advance, Applied, DeliveryMode, ErrorKind, StoredOffset, Target, TargetError, WriteBatch};
 
 /// How often an idle writer asks the target whether it is well.
 const IDLE_CHECK: Duration = Duration::from_secs(10);
@@ -40,6 +39,10 @@ pub(super) struct Prepared {
     pub(super) received_us: i64,
     /// Time decode and plugins took.
     pub(super) transform: Duration,
+    /// Time plugins took.
+    pub(super) plugins: Duration,
+    /// When the plugins were through.
+    pub(super) sealed_at: SystemTime,
     /// Payload bytes.
     pub(super) bytes: usize,
 }
@@ -65,6 +68,7 @@ pub(super) struct Writer {
     pub(super) budget: PoisonBudget,
     pub(super) backoff: Backoff,
     pub(super) shared: Arc<Shared>,
+    pub(super) spans: Spans,
     pub(super) dead_letter_topic: Option<DeadLetterTopic>,
     pub(super) recycle: mpsc::Sender<Batch>,
     /// What the target holds per partition, as far as this writer has read or written it.
@@ -173,6 +177,8 @@ impl Writer {
     }
 
     async fn write(&mut self, mut prepared: Prepared) {
+        let begun = SystemTime::now();
+        let mut outcome = Ok(());
         let mut ranges = vec![0..prepared.batch.events.len()];
         while let Some(range) = ranges.pop() {
             match self.write_range(&mut prepared, range.clone()).await {
@@ -183,9 +189,13 @@ impl Writer {
                     ranges.push(middle..range.end);
                     ranges.push(range.start..middle);
                 }
-                Outcome::Stale => break,
+                Outcome::Stale => {
+                    outcome = Err("abandoned");
+                    break;
+                }
             }
         }
+        self.spans.record(&self.pipeline, &prepared, begun, outcome);
         prepared.batch.clear();
         let _ = self.recycle.send(prepared.batch);
     }
@@ -425,7 +435,8 @@ impl Writer {
 
     async fn pause_for_poison(&self, why: String, prepared: &Prepared) -> Result<(), Abandoned> {
         tracing::error!(pipeline = %self.pipeline, detail = why, "pipeline paused: too many dead letters");
-        let remedy = "look at the reasons in the log; mend the plugin, mapping or source and restart, or accept them by SIGHUP";
+        let remedy =
+            "look at the reasons in the log; mend the plugin, mapping or source and restart, or accept them by SIGHUP";
         self.shared.health(
             Part::Writer,
             Some(PipelineState::Paused { why: format!("poison budget: {why}"), remedy: remedy.into() }),
@@ -471,7 +482,8 @@ impl Writer {
                     return Ok(Resolved::NotCommitted);
                 }
                 Ok(found) => {
-                    let all = |of: fn(&Advance) -> Option<i64>| advances.iter().zip(&found).all(|(a, s)| s.next == of(a));
+                    let all =
+                        |of: fn(&Advance) -> Option<i64>| advances.iter().zip(&found).all(|(a, s)| s.next == of(a));
                     return Ok(if all(|a| Some(a.next)) {
                         Resolved::Committed
                     } else if all(|a| a.expected) {

@@ -58,10 +58,14 @@ impl Cache {
             // name that this engine made it from this component.
             Ok(Some(code)) => match unsafe { Component::deserialize(engine.wasmtime(), code) } {
                 Ok(component) => return Ok((component, Origin::Cached)),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "compiled plugin does not fit this engine, compiling it again"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "compiled plugin does not fit this engine, compiling it again")
+                }
             },
             Ok(None) => {}
-            Err(error) => tracing::warn!(path = %path.display(), %error, "compiled plugin is unusable, compiling it again"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled plugin is unusable, compiling it again")
+            }
         }
         let component = Component::new(engine.wasmtime(), bytes)?;
         if let Err(error) = write_entry(directory, &path, &component.serialize()?) {
@@ -175,7 +179,14 @@ mod tests {
             damaged[at] ^= 1;
             damaged
         };
-        for damaged in [Vec::new(), whole[..40].to_vec(), whole[..whole.len() - 1].to_vec(), flipped(3), flipped(20), flipped(whole.len() / 2)] {
+        for damaged in [
+            Vec::new(),
+            whole[..40].to_vec(),
+            whole[..whole.len() - 1].to_vec(),
+            flipped(3),
+            flipped(20),
+            flipped(whole.len() / 2),
+        ] {
             fs::write(&path, &damaged).unwrap();
             assert_eq!(cache.load(&engine, bytes).unwrap().1, Origin::Compiled);
             assert_eq!(fs::read(&path).unwrap(), whole, "it was made again");

@@ -101,13 +101,17 @@ pub enum Refusal {
         source: wasmparser::BinaryReaderError,
     },
     /// Larger than any plugin.
-    #[error("the file has {bytes} bytes and a plugin may have {MAX_BYTES}; build it in release mode, without debug information")]
+    #[error(
+        "the file has {bytes} bytes and a plugin may have {MAX_BYTES}; build it in release mode, without debug information"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
     },
     /// A component, but none of ours.
-    #[error("the component says nothing about itself (section `{SECTION}`); build it with the whimbrel-plugin crate and `#[transform]`")]
+    #[error(
+        "the component says nothing about itself (section `{SECTION}`); build it with the whimbrel-plugin crate and `#[transform]`"
+    )]
     NoManifest,
     /// Two manifests contradict each other.
     #[error("the component has more than one section `{SECTION}`; put `#[transform]` on one implementation only")]
@@ -132,7 +136,9 @@ pub enum Refusal {
         wanted: Kind,
     },
     /// Built for a later contract.
-    #[error("plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; update the agent, or build the plugin with an older whimbrel-plugin")]
+    #[error(
+        "plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; update the agent, or build the plugin with an older whimbrel-plugin"
+    )]
     NewerWit {
         /// The plugin's name.
         name: String,
@@ -140,7 +146,9 @@ pub enum Refusal {
         found: String,
     },
     /// Built for a contract that is no longer spoken.
-    #[error("plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; build it with the current whimbrel-plugin")]
+    #[error(
+        "plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; build it with the current whimbrel-plugin"
+    )]
     OlderWit {
         /// The plugin's name.
         name: String,
@@ -148,7 +156,9 @@ pub enum Refusal {
         found: String,
     },
     /// Wants something that its kind does not get.
-    #[error("plugin {name} imports `{import}`, which a {kind} is not given; build it for wasm32-unknown-unknown and without system calls")]
+    #[error(
+        "plugin {name} imports `{import}`, which a {kind} is not given; build it for wasm32-unknown-unknown and without system calls"
+    )]
     Forbidden {
         /// The plugin's name.
         name: String,
@@ -189,7 +199,9 @@ impl Manifest {
         // A version that cannot be read is one this agent does not know.
         match Version::from_str(&self.wit) {
             Ok(wit) if wit > WIT_VERSION => Err(Refusal::NewerWit { name, found }),
-            Ok(wit) if (wit.major, wit.minor) != (WIT_VERSION.major, WIT_VERSION.minor) => Err(Refusal::OlderWit { name, found }),
+            Ok(wit) if (wit.major, wit.minor) != (WIT_VERSION.major, WIT_VERSION.minor) => {
+                Err(Refusal::OlderWit { name, found })
+            }
             Ok(_) => Ok(()),
             Err(_) => Err(Refusal::NewerWit { name, found }),
         }
@@ -256,7 +268,11 @@ mod tests {
         section(&mut foreign, "producers", b"\0");
         let cases: [(&str, Vec<u8>, &str); 13] = [
             ("good", good.clone(), "taken"),
-            ("later patch release of the manifest's own facts", with(&MANIFEST.replace(r#""config":{}"#, r#""config":{},"wants":[]"#)), "taken"),
+            (
+                "later patch release of the manifest's own facts",
+                with(&MANIFEST.replace(r#""config":{}"#, r#""config":{},"wants":[]"#)),
+                "taken",
+            ),
             ("empty", Vec::new(), "this is not a WebAssembly file; name the `.wasm` component of a plugin"),
             ("text", b"#!/bin/sh".to_vec(), "this is not a WebAssembly file; name the `.wasm` component of a plugin"),
             (
@@ -274,7 +290,11 @@ mod tests {
                 component(&module("", ""), &[MANIFEST, MANIFEST]),
                 "the component has more than one section `whimbrel:manifest`; put `#[transform]` on one implementation only",
             ),
-            ("not JSON", with("nonsense"), "the section `whimbrel:manifest` cannot be read; build the plugin again with the whimbrel-plugin crate"),
+            (
+                "not JSON",
+                with("nonsense"),
+                "the section `whimbrel:manifest` cannot be read; build the plugin again with the whimbrel-plugin crate",
+            ),
             (
                 "later layout",
                 with(&MANIFEST.replace(r#""manifest":1"#, r#""manifest":2"#)),

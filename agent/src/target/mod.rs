@@ -5,17 +5,22 @@
 //! A target never reads from a source, never decides to retry and never drops a row: it writes a [`WriteBatch`] whole or
 //! answers with a [`TargetError`] whose kind the pipeline looks up in its table.
 
+pub mod choice;
 pub mod error;
 #[cfg(test)]
 pub mod fixture;
 pub mod mongodb;
+pub mod losses;
 pub mod plan;
+pub mod postgres;
 pub mod sql;
 pub mod sqlite;
 pub mod stdout;
+pub mod text;
 
 use async_trait::async_trait;
 
+pub use choice::TargetConfig;
 pub use error::{ErrorKind, TargetError};
 pub use plan::{
     Advance, DeadLetter, DeliveryMode, KafkaCoordinates, KeyColumn, Layout, LayoutColumn, RowAction, RowOp, RowVersion,

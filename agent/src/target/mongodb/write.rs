@@ -12,7 +12,7 @@ use super::commands::{Outcome, Statements, Verb, send};
 use super::config::Settings;
 use super::encode::Bad;
 use super::encode::plan::{Plan, Plans};
-use super::encode::row::{Id, Losses, Rows, version_bytes};
+use super::encode::row::{Id, Notes, Rows, version_bytes};
 use super::{Link, state};
 use crate::faults;
 use crate::target::{Applied, ErrorKind, Lossy, RowAction, RowOp, Step, TableWrite, TargetError, WriteBatch};
@@ -66,15 +66,15 @@ fn encode_table(
     applied: &mut Applied,
 ) -> Result<(), TargetError> {
     let plan = rows.plan;
-    let mut losses = Losses::new();
+    let mut notes = Notes::default();
     for op in &table.ops {
         let version = guarded.then(|| version_bytes(&op.version));
         let version = version.as_ref();
         let encoded = match op.action {
             RowAction::Upsert(row) => group(groups, Verb::Update, plan, guarded)
-                .add(op.event, |out| rows.upsert(op.key, row, version, out, &mut losses)),
+                .add(op.event, |out| rows.upsert(op.key, row, version, out, &mut notes)),
             RowAction::Patch(row) => group(groups, Verb::Update, plan, guarded)
-                .add(op.event, |out| rows.patch(op.key, row, version, out, &mut losses)),
+                .add(op.event, |out| rows.patch(op.key, row, version, out, &mut notes)),
             RowAction::Delete => {
                 group(groups, Verb::Delete, plan, guarded).add(op.event, |out| rows.delete(op.key, version, out))
             }
@@ -82,11 +82,11 @@ fn encode_table(
                 let id = origin(rows, op);
                 // The statement of an insert is the document itself, without a wrapping.
                 group(groups, Verb::Insert, plan, guarded)
-                    .add(op.event, |out| rows.document_fields(Id::Text(&id), row, version, out, &mut losses))
+                    .add(op.event, |out| rows.document_fields(Id::Text(&id), row, version, out, &mut notes))
             }
         };
-        encoded.map_err(|bad| bad_row(plan, op.event, bad))?;
-        for (column, what) in losses.drain(..) {
+        encoded.map_err(|bad| bad_row(table, notes.column, op.event, bad))?;
+        for (column, what) in notes.losses.drain(..) {
             count_loss(&mut applied.lossy, &table.layout, column, what, op.event);
         }
     }
@@ -111,9 +111,14 @@ fn group<'g>(
     statements
 }
 
-fn bad_row(plan: &Plan, event: u32, bad: Bad) -> TargetError {
+fn bad_row(table: &TableWrite, column: Option<usize>, event: u32, bad: Bad) -> TargetError {
     let kind = if bad == Bad::TooLarge { ErrorKind::RowTooLarge } else { ErrorKind::BadValue };
-    TargetError::new(kind, format!("collection `{}`: {bad}", plan.collection)).at_event(event)
+    let layout = &table.layout;
+    let message = match column.and_then(|at| layout.columns.get(at)) {
+        Some(column) => format!("column `{}` for collection `{}`: {bad}", column.name.escape_debug(), layout.table),
+        None => format!("collection `{}`: {bad}", layout.table),
+    };
+    TargetError::new(kind, message).at_event(event)
 }
 
 /// The identity of a row without key: where its event came from.

@@ -91,11 +91,19 @@ static COMPONENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     fs::write(crate_dir.path().join("Cargo.toml"), manifest).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in env::vars() {
-        if name.starts_with("CARGO_PKG") || name.starts_with("CARGO_MANIFEST") || name.starts_with("RUSTC") || name == "RUSTFLAGS" || name == "CARGO_ENCODED_RUSTFLAGS" {
+        if name.starts_with("CARGO_PKG")
+            || name.starts_with("CARGO_MANIFEST")
+            || name.starts_with("RUSTC")
+            || name == "RUSTFLAGS"
+            || name == "CARGO_ENCODED_RUSTFLAGS"
+        {
             cargo.env_remove(name);
         }
     }
-    cargo.current_dir(crate_dir.path()).args(["build", "--offline", "--profile", "plugin", "--target", "wasm32-unknown-unknown", "--target-dir"]).arg(target_dir());
+    cargo
+        .current_dir(crate_dir.path())
+        .args(["build", "--offline", "--profile", "plugin", "--target", "wasm32-unknown-unknown", "--target-dir"])
+        .arg(target_dir());
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let module = fs::read(target_dir().join("wasm32-unknown-unknown/plugin/author.wasm")).unwrap();
@@ -120,7 +128,10 @@ fn email(batch: &Batch, event: usize, image: Image) -> Option<String> {
 #[test]
 fn the_manifest_holds_what_the_source_says() {
     let manifest = Manifest::of(&COMPONENT, Kind::Transform).unwrap();
-    assert_eq!((manifest.name.as_str(), manifest.version.as_str(), manifest.description.as_str()), ("author", "1.2.3", "An author's first"));
+    assert_eq!(
+        (manifest.name.as_str(), manifest.version.as_str(), manifest.description.as_str()),
+        ("author", "1.2.3", "An author's first")
+    );
     let things: Vec<_> = ["mask", "panic", "refuse", "columns", "values", "json", "fail", "tables", "log"]
         .iter()
         .map(|name| serde_json::json!({ "const": name }))
@@ -178,7 +189,10 @@ fn a_panic_says_what_and_where_and_an_error_is_only_data() {
     let line = SOURCE.lines().position(|line| line.contains("Thing::Panic =>")).unwrap() + 1;
     let (_, outcome) = apply("panic");
     let Err(CallError::Trapped(trap)) = outcome else { panic!("{outcome:?}") };
-    assert_eq!((trap.cause, trap.message.as_str()), (TrapCause::Panic, format!("row 3 is odd at src/lib.rs:{line}").as_str()));
+    assert_eq!(
+        (trap.cause, trap.message.as_str()),
+        (TrapCause::Panic, format!("row 3 is odd at src/lib.rs:{line}").as_str())
+    );
 
     let (_, outcome) = apply("refuse");
     assert_eq!(outcome.unwrap_err().to_string(), "the plugin refused: mood: not today");

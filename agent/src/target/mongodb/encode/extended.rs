@@ -23,7 +23,10 @@ pub(super) fn value(json: &mut Json<'_>, depth: usize, out: &mut Writer) -> Resu
     {
         return Ok(tag);
     }
-    json.inner(text).plain_object(depth, out)
+    let mut object = json.inner(text);
+    let tag = object.plain_object(depth, out)?;
+    json.lost_with(&object);
+    Ok(tag)
 }
 
 fn special(object: &Map<String, Value>, out: &mut Writer) -> Option<Tag> {

@@ -8,6 +8,8 @@ use indexmap::IndexMap;
 use memchr::memchr2;
 
 use super::Bad;
+use super::plan::VERSION_FIELD;
+use super::value::{Loss, Written, number as number_value};
 use super::writer::{Tag, Writer, checked_name};
 use crate::batch::unescape;
 use crate::config::raw::OddFieldNames;
@@ -22,12 +24,14 @@ pub(crate) struct Json<'a> {
     odd: OddFieldNames,
     extended: bool,
     last_wins: bool,
+    dollar: bool,
+    loss: Option<Loss>,
     scratch: String,
 }
 
 impl<'a> Json<'a> {
     pub(crate) fn new(text: &'a str, odd: OddFieldNames) -> Self {
-        Self { text, at: 0, odd, extended: false, last_wins: false, scratch: String::new() }
+        Self { text, at: 0, odd, extended: false, last_wins: false, dollar: false, loss: None, scratch: String::new() }
     }
 
     /// Objects such as `{"$oid": …}` are values (MongoDB Extended JSON v2).
@@ -37,7 +41,7 @@ impl<'a> Json<'a> {
     }
 
     /// Writes the whole text as one value; anything behind it but space is an error.
-    pub(crate) fn whole(mut self, depth: usize, out: &mut Writer) -> Result<Tag, Bad> {
+    pub(crate) fn whole(mut self, depth: usize, out: &mut Writer) -> Result<Written, Bad> {
         let start = out.len();
         let mut written = self.value(depth, out);
         if matches!(written, Err(Bad::Twice)) {
@@ -48,7 +52,7 @@ impl<'a> Json<'a> {
         }
         let tag = written?;
         self.space();
-        if self.at == self.text.len() { Ok(tag) } else { Err(Bad::Json) }
+        if self.at == self.text.len() { Ok((tag, self.loss)) } else { Err(Bad::Json) }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -109,7 +113,9 @@ impl<'a> Json<'a> {
                     .count();
                 let number = self.text.get(self.at..self.at + len).ok_or(Bad::Json)?;
                 self.at += len;
-                super::value::number(number, out).map(|(tag, _)| tag)
+                let (tag, loss) = number_value(number, out)?;
+                self.loss = self.loss.or(loss);
+                Ok(tag)
             }
             _ => Err(Bad::Json),
         }
@@ -166,28 +172,43 @@ impl<'a> Json<'a> {
             self.at = begun;
             return super::extended::value(self, depth, out);
         }
-        if self.last_wins { self.last_fields(depth, out) } else { self.fields(depth, out) }
+        self.document(depth, out)
     }
 
-    /// Fields up to and with the closing brace; the opening one is behind us.
-    fn fields(&mut self, depth: usize, out: &mut Writer) -> Result<Tag, Bad> {
+    /// The object that begins here, as a document.
+    fn document(&mut self, depth: usize, out: &mut Writer) -> Result<Tag, Bad> {
         let open = out.open();
+        self.fields(depth, false, out)?;
+        out.close(open);
+        Ok(Tag::Document)
+    }
+
+    /// Fields up to and with the closing brace; the opening one is behind us. `spread` leaves out what the document that they
+    /// go into has of its own.
+    fn fields(&mut self, depth: usize, spread: bool, out: &mut Writer) -> Result<(), Bad> {
+        if self.last_wins {
+            return self.last_fields(depth, spread, out);
+        }
         if self.peek() == Some(b'}') {
             self.at += 1;
-            out.close(open);
-            return Ok(Tag::Document);
+            return Ok(());
         }
         let mut names = Names::default();
         loop {
             let (name, escaped) = self.string()?;
-            let start = out.len() + 1;
-            let slot = out.element(field_name(&plain(name, escaped), self.odd)?.as_bytes());
-            if !names.add(start..out.len(), out) {
+            let start = out.len();
+            let name = plain(name, escaped);
+            let slot = out.element(field_name(&name, self.odd)?.as_bytes());
+            if !names.add(start + 1..out.len(), out) {
                 return Err(Bad::Twice);
             }
             self.expect(b':')?;
             let tag = self.value(depth, out)?;
             out.set(slot, tag);
+            if spread && self.keep_out(&name) {
+                names.forget();
+                out.truncate(start);
+            }
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
@@ -196,18 +217,20 @@ impl<'a> Json<'a> {
             self.space();
         }
         self.at += 1;
-        out.close(open);
-        Ok(Tag::Document)
+        Ok(())
     }
 
     /// [`Json::fields`] for text in which some name comes twice in one object: the last one counts, as in PostgreSQL's `jsonb`.
-    fn last_fields(&mut self, depth: usize, out: &mut Writer) -> Result<Tag, Bad> {
+    fn last_fields(&mut self, depth: usize, spread: bool, out: &mut Writer) -> Result<(), Bad> {
         let mut last: IndexMap<String, &'a str> = IndexMap::new();
         while self.peek() != Some(b'}') {
             let (name, escaped) = self.string()?;
-            let name = field_name(&plain(name, escaped), self.odd)?.into_owned();
+            let name = plain(name, escaped);
             self.expect(b':')?;
-            last.insert(name, self.slice()?);
+            let value = self.slice()?;
+            if !(spread && self.keep_out(&name)) {
+                last.insert(field_name(&name, self.odd)?.into_owned(), value);
+            }
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {}
@@ -216,30 +239,58 @@ impl<'a> Json<'a> {
             self.space();
         }
         self.at += 1;
-        let open = out.open();
         for (name, text) in &last {
             let slot = out.element(name.as_bytes());
-            let tag = self.inner(text).value(depth, out)?;
+            let mut inner = self.inner(text);
+            let tag = inner.value(depth, out)?;
+            self.lost_with(&inner);
             out.set(slot, tag);
         }
-        out.close(open);
-        Ok(Tag::Document)
+        Ok(())
     }
 
-    /// The object that is the whole text, whatever its names look like.
-    pub(super) fn plain_object(mut self, depth: usize, out: &mut Writer) -> Result<Tag, Bad> {
+    /// Whether a field of a document that is spread into another is left out; notes names that a replacement cannot hold.
+    fn keep_out(&mut self, name: &str) -> bool {
+        self.dollar |= name.starts_with('$') && self.odd == OddFieldNames::Keep;
+        name == "_id" || name == VERSION_FIELD
+    }
+
+    /// Writes the fields of the object that is the whole text, without `_id` and the version, into the document that is
+    /// being written. Answers what was lost, and whether a name begins with `$`.
+    pub(crate) fn spread(mut self, depth: usize, out: &mut Writer) -> Result<(Option<Loss>, bool), Bad> {
+        let start = out.len();
         self.expect(b'{')?;
-        if self.last_wins { self.last_fields(depth, out) } else { self.fields(depth, out) }
+        let mut written = self.fields(depth, true, out);
+        if matches!(written, Err(Bad::Twice)) {
+            out.truncate(start);
+            (self.at, self.last_wins) = (0, true);
+            self.expect(b'{')?;
+            written = self.fields(depth, true, out);
+        }
+        written?;
+        self.space();
+        if self.at == self.text.len() { Ok((self.loss, self.dollar)) } else { Err(Bad::Json) }
     }
 
     /// A reader with the same settings for a part of the text.
     pub(super) fn inner(&self, text: &'a str) -> Self {
-        Self { text, at: 0, odd: self.odd, extended: self.extended, last_wins: self.last_wins, scratch: String::new() }
+        Self { text, at: 0, loss: None, scratch: String::new(), ..*self }
+    }
+
+    /// The object that is the whole text, whatever its names look like.
+    pub(super) fn plain_object(&mut self, depth: usize, out: &mut Writer) -> Result<Tag, Bad> {
+        self.expect(b'{')?;
+        self.document(depth, out)
     }
 
     fn names_a_type(&mut self) -> bool {
         self.space();
         self.rest().starts_with(b"\"$")
+    }
+
+    /// Takes over what a part lost.
+    pub(super) fn lost_with(&mut self, part: &Self) {
+        self.loss = self.loss.or(part.loss);
     }
 
     /// The JSON text of the value that begins here; moves behind it.
@@ -286,6 +337,11 @@ impl Names {
             return true;
         }
         self.many.insert(Box::from(at(&name)))
+    }
+
+    /// The newest name's field is taken out of the output again. It may then come twice unnoticed, and is taken out twice.
+    fn forget(&mut self) {
+        self.few.pop();
     }
 }
 

@@ -8,6 +8,8 @@ pub(super) mod row;
 pub(super) mod value;
 pub(super) mod writer;
 
+use crate::decode::value::ValueError;
+
 /// Why a value or a name cannot be encoded. Holds no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Bad {
@@ -32,6 +34,9 @@ pub(super) enum Bad {
     /// The server refuses arrays, regular expressions and `$` names in `_id`.
     #[error("the key holds an array, a regular expression or a name with `$`, which MongoDB refuses in `_id`")]
     KeyType,
+    /// The value is not what its type says.
+    #[error("the value {0}")]
+    Value(#[from] ValueError),
     /// The document is larger than the server stores.
     #[error("the document is larger than the 16 MiB MongoDB stores")]
     TooLarge,

@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub key: Vec<Field>,
     /// Some field cannot be addressed by path.
     pub odd: bool,
+    /// The row is one MongoDB document: its fields become the document's own.
+    pub spread: bool,
 }
 
 /// A field of the document.
@@ -89,7 +91,10 @@ impl Plan {
             fields.push(Some(Field { name: name.into(), ty: column.ty.clone() }));
         }
         let odd = fields.iter().flatten().any(|field| is_odd(&field.name));
-        Ok(Self { layout: Arc::clone(layout), collection: Arc::clone(table), fields, key, odd })
+        let mut written = fields.iter().flatten();
+        let spread =
+            matches!((written.next(), written.next()), (Some(only), None) if only.ty == SourceType::MongoDocument);
+        Ok(Self { layout: Arc::clone(layout), collection: Arc::clone(table), fields, key, odd, spread })
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use bson::{RawBsonRef, RawDocument};
 
 use super::Bad;
+use super::json::Json;
 use super::plan::{Field, Plan, VERSION_FIELD};
 use super::value::{FIELD_DEPTH, Loss, cell};
 use super::writer::{Tag, Writer};
@@ -25,8 +26,16 @@ pub(crate) struct Rows<'a> {
     pub settings: &'a Settings,
 }
 
-/// A loss in the column at this index.
-pub(crate) type Losses = Vec<(usize, Loss)>;
+/// What came up while a row was encoded.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Losses, by the column's index.
+    pub losses: Vec<(usize, Loss)>,
+    /// The column that is being encoded.
+    pub column: Option<usize>,
+    /// A document that was spread has names that begin with `$`.
+    dollar: bool,
+}
 
 /// A version as 28 bytes that sort as versions do: big-endian, signed numbers with their sign bit turned. MongoDB compares
 /// binaries of one length and subtype byte by byte.
@@ -104,22 +113,29 @@ impl Rows<'_> {
     }
 
     /// Writes the fields of a row; columns that are absent or unavailable are left out.
-    pub(crate) fn fields(&self, row: Row, out: &mut Writer, losses: &mut Losses) -> Result<(), Bad> {
+    pub(crate) fn fields(&self, row: Row, out: &mut Writer, notes: &mut Notes) -> Result<(), Bad> {
         let odd = self.settings.odd_field_names;
         for (at, (value, field)) in self.batch.row(row).iter().zip(&self.plan.fields).enumerate() {
             let Some(field) = field else { continue };
-            let start = out.len();
-            let slot = out.element(field.name.as_bytes());
-            match cell(self.batch, *value, &field.ty, odd, FIELD_DEPTH, out)? {
-                Some((tag, loss)) => {
-                    out.set(slot, tag);
-                    if let Some(loss) = loss {
-                        losses.push((at, loss));
-                    }
-                }
-                None => out.truncate(start),
-            }
+            notes.column = Some(at);
+            let loss = if self.plan.spread {
+                let Some(text) = self.batch.text(*value) else { return Err(Bad::Json) };
+                let (loss, dollar) = Json::new(&text, odd).extended().spread(FIELD_DEPTH, out)?;
+                notes.dollar |= dollar;
+                loss
+            } else {
+                let start = out.len();
+                let slot = out.element(field.name.as_bytes());
+                let Some((tag, loss)) = cell(self.batch, *value, &field.ty, odd, FIELD_DEPTH, out)? else {
+                    out.truncate(start);
+                    continue;
+                };
+                out.set(slot, tag);
+                loss
+            };
+            notes.losses.extend(loss.map(|loss| (at, loss)));
         }
+        notes.column = None;
         Ok(())
     }
 
@@ -130,10 +146,10 @@ impl Rows<'_> {
         row: Row,
         version: Option<&[u8; 28]>,
         out: &mut Writer,
-        losses: &mut Losses,
+        notes: &mut Notes,
     ) -> Result<(), Bad> {
         let open = out.open();
-        self.document_fields(id, row, version, out, losses)?;
+        self.document_fields(id, row, version, out, notes)?;
         out.close(open);
         Ok(())
     }
@@ -145,7 +161,7 @@ impl Rows<'_> {
         row: Row,
         version: Option<&[u8; 28]>,
         out: &mut Writer,
-        losses: &mut Losses,
+        notes: &mut Notes,
     ) -> Result<(), Bad> {
         let start = out.len();
         match id {
@@ -155,7 +171,7 @@ impl Rows<'_> {
                 out.string(text);
             }
         }
-        self.fields(row, out, losses)?;
+        self.fields(row, out, notes)?;
         if let Some(version) = version {
             write_version(version, out);
         }
@@ -170,22 +186,27 @@ impl Rows<'_> {
         row: Row,
         version: Option<&[u8; 28]>,
         out: &mut Writer,
-        losses: &mut Losses,
+        notes: &mut Notes,
     ) -> Result<(), Bad> {
         let id = self.query(key, version, out)?;
-        if self.plan.odd && self.plan.fields.iter().flatten().any(|field| field.name.starts_with('$')) {
+        let start = out.len();
+        notes.dollar = self.plan.odd && self.plan.fields.iter().flatten().any(|field| field.name.starts_with('$'));
+        if !notes.dollar {
+            out.tagged(Tag::Document, b"u");
+            self.document(Id::Copy(id.clone()), row, version, out, notes)?;
+        }
+        if notes.dollar {
             // A replacement may not hold `$` names; the same document as a literal in a pipeline may.
+            out.truncate(start);
+            notes.losses.clear();
             let stages = out.array(b"u");
             let stage = out.document(b"0");
             let replace = out.document(b"$replaceWith");
             out.tagged(Tag::Document, b"$literal");
-            self.document(Id::Copy(id), row, version, out, losses)?;
+            self.document(Id::Copy(id), row, version, out, notes)?;
             out.close(replace);
             out.close(stage);
             out.close(stages);
-        } else {
-            out.tagged(Tag::Document, b"u");
-            self.document(Id::Copy(id), row, version, out, losses)?;
         }
         out.tagged(Tag::Boolean, b"upsert");
         out.boolean(true);
@@ -199,16 +220,31 @@ impl Rows<'_> {
         row: Row,
         version: Option<&[u8; 28]>,
         out: &mut Writer,
-        losses: &mut Losses,
+        notes: &mut Notes,
     ) -> Result<(), Bad> {
         self.query(key, version, out)?;
         let start = out.len();
-        if self.plan.odd {
-            self.patch_stages(row, version, out, losses)?;
+        if self.plan.odd || self.plan.spread {
+            // `$set` reads names as paths; a literal does not.
+            let stages = out.array(b"u");
+            let stage = out.document(b"0");
+            let replace = out.document(b"$replaceWith");
+            let merged = out.array(b"$mergeObjects");
+            out.tagged(Tag::String, b"0");
+            out.string("$$ROOT");
+            let literal = out.document(b"1");
+            let fields = out.document(b"$literal");
+            self.fields(row, out, notes)?;
+            if let Some(version) = version {
+                write_version(version, out);
+            }
+            for open in [fields, literal, merged, replace, stage, stages] {
+                out.close(open);
+            }
         } else {
             let update = out.document(b"u");
             let set = out.document(b"$set");
-            self.fields(row, out, losses)?;
+            self.fields(row, out, notes)?;
             if let Some(version) = version {
                 write_version(version, out);
             }
@@ -220,64 +256,6 @@ impl Rows<'_> {
         }
         out.tagged(Tag::Boolean, b"upsert");
         out.boolean(true);
-        Ok(())
-    }
-
-    fn patch_stages(
-        &self,
-        row: Row,
-        version: Option<&[u8; 28]>,
-        out: &mut Writer,
-        losses: &mut Losses,
-    ) -> Result<(), Bad> {
-        let odd = self.settings.odd_field_names;
-        let stages = out.array(b"u");
-        let mut count = 0;
-        let mut stage = |name: &str, out: &mut Writer, value: &mut dyn FnMut(&mut Writer) -> Result<bool, Bad>| {
-            let start = out.len();
-            let slot = out.item(count);
-            out.set(slot, Tag::Document);
-            let opens = [out.open(), out.document(b"$replaceWith"), out.document(b"$setField")];
-            let field = out.document(b"field");
-            out.tagged(Tag::String, b"$literal");
-            out.string(name);
-            out.close(field);
-            out.tagged(Tag::String, b"input");
-            out.string("$$ROOT");
-            let literal = out.document(b"value");
-            if !value(out)? {
-                out.truncate(start);
-                return Ok(());
-            }
-            out.close(literal);
-            for open in opens.into_iter().rev() {
-                out.close(open);
-            }
-            count += 1;
-            Ok::<(), Bad>(())
-        };
-        for (at, (value, field)) in self.batch.row(row).iter().zip(&self.plan.fields).enumerate() {
-            let Some(field) = field else { continue };
-            stage(&field.name, out, &mut |out| {
-                let slot = out.element(b"$literal");
-                let Some((tag, loss)) = cell(self.batch, *value, &field.ty, odd, FIELD_DEPTH, out)? else {
-                    return Ok(false);
-                };
-                out.set(slot, tag);
-                losses.extend(loss.map(|loss| (at, loss)));
-                Ok(true)
-            })?;
-        }
-        if let Some(version) = version {
-            stage(VERSION_FIELD, out, &mut |out| {
-                let literal = out.document(b"$literal");
-                out.tagged(Tag::Binary, b"v");
-                out.binary(0, version);
-                out.close(literal);
-                Ok(true)
-            })?;
-        }
-        out.close(stages);
         Ok(())
     }
 
