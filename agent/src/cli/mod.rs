@@ -59,6 +59,8 @@ pub struct Cli {
 pub enum Command {
     /// Check a configuration file, print its schema or an example
     Config(config::ConfigArgs),
+    /// Keep Debezium connectors in Kafka Connect as the configuration describes them
+    Connectors(connectors::ConnectorsArgs),
     /// Print version and build facts
     Version,
 }
@@ -88,6 +90,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Connectors(args) => connectors::main(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Version => version(&mut std::io::stdout()),
     }
 }

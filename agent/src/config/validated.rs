@@ -11,6 +11,7 @@ use super::metrics::MetricsConfig;
 use super::otlp::OtlpConfig;
 use super::plugins::{NAME_HINT, PluginsConfig, TransformConfig, check_name};
 use super::raw;
+use crate::connect::settings::Settings;
 
 /// The agent's configuration.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct AgentConfig {
     pub plugins: PluginsConfig,
     /// Pipelines; names are unique.
     pub pipelines: Vec<PipelineConfig>,
+    /// Debezium connectors as desired state.
+    pub connectors: Option<Settings>,
 }
 
 /// A pipeline's configuration.
@@ -92,18 +95,29 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
     let metrics = checked.keep("metrics", MetricsConfig::try_from(&raw.metrics));
     let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
     if !written && raw.connectors.is_none() {
-        checked.error(Invalid::new("pipelines", "there is no pipeline", "`whimbrel config example --minimal` prints one"));
+        checked.error(Invalid::new(
+            "pipelines",
+            "there is no pipeline",
+            "`whimbrel config example --minimal` prints one",
+        ));
     }
     let mut pipelines = Vec::new();
     for (pipeline, position) in raw.pipelines.iter().zip(positions) {
         pipelines.extend(check_pipeline(pipeline, &format!("pipelines[{position}]"), &mut checked));
     }
+    let connectors = raw.connectors.as_ref().and_then(|section| match Settings::validate(section) {
+        Ok(settings) => Some(settings),
+        Err(found) => {
+            found.into_iter().for_each(|invalid| checked.error(invalid.within("connectors")));
+            None
+        }
+    });
     check_between(raw, positions, &mut checked);
     let whole = !checked.findings.iter().any(|(severity, _)| *severity == Severity::Error);
     let config = match (http, otlp.transpose_all(), log, metrics, plugins) {
         (Some(http), Some(otlp), Some(log), Some(metrics), Some(plugins)) if whole => {
             let name = raw.name.clone().unwrap_or_else(host_name);
-            Some(AgentConfig { name, http, otlp, log, metrics, plugins, pipelines })
+            Some(AgentConfig { name, http, otlp, log, metrics, plugins, pipelines, connectors })
         }
         _ => None,
     };
