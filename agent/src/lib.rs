@@ -12,6 +12,7 @@ pub mod batch;
 pub mod cli;
 pub mod config;
 pub mod decode;
+pub mod demo;
 pub mod event;
 pub mod export;
 pub mod faults;
