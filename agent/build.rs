@@ -20,7 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let agent = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
     let root = agent.parent().ok_or("the agent is not inside its workspace")?;
-    for path in ["wit", "plugin-sdk/src", "plugin-sdk/Cargo.toml", "plugin-sdk/macros", "plugins", "Cargo.toml", "Cargo.lock"] {
+    for path in
+        ["wit", "plugin-sdk/src", "plugin-sdk/Cargo.toml", "plugin-sdk/macros", "plugins", "Cargo.toml", "Cargo.lock"]
+    {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -49,7 +51,10 @@ fn beside_profiles(out: &Path) -> PathBuf {
 
 fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(variable("CARGO")?);
-    cargo.current_dir(root).args(["build", "--locked", "--profile", PROFILE, "--target", TARGET, "--target-dir"]).arg(target_dir);
+    cargo
+        .current_dir(root)
+        .args(["build", "--locked", "--profile", PROFILE, "--target", TARGET, "--target-dir"])
+        .arg(target_dir);
     for plugin in PLUGINS {
         cargo.args(["--package", plugin]);
     }
@@ -75,9 +80,20 @@ fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
 /// registry and how it reaches the network stays.
 fn leaks(name: &str) -> bool {
     let kept = ["CARGO_HOME", "CARGO_MAKEFLAGS"].contains(&name)
-        || ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"].iter().any(|prefix| name.starts_with(prefix));
+        || ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
     let set_for_the_agent = ["CARGO", "CLIPPY_", "DEP_"].iter().any(|prefix| name.starts_with(prefix))
-        || ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_LINKER", "RUSTDOC", "RUSTFLAGS", "RUSTDOCFLAGS"].contains(&name)
+        || [
+            "RUSTC",
+            "RUSTC_WRAPPER",
+            "RUSTC_WORKSPACE_WRAPPER",
+            "RUSTC_LINKER",
+            "RUSTDOC",
+            "RUSTFLAGS",
+            "RUSTDOCFLAGS",
+        ]
+        .contains(&name)
         || ["TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS", "OUT_DIR"].contains(&name);
     set_for_the_agent && !kept
 }

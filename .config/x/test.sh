@@ -48,18 +48,17 @@ keep_logs() {
     say "the servers' logs are kept in target/service-logs"
 }
 
-# tested ARGS...: `cargo test ARGS`, its output also kept, then the sum of all test binaries
+# tested ARGS...: `cargo test ARGS`, its output also kept in target/test.log, then the sum of all test binaries
 tested() {
-    local log status=0
-    log=$(mktemp "${TMPDIR:-/tmp}/whimbrel-test-log.XXXXXX")
+    local log=$root/target/test.log status=0
+    mkdir -p target
     cargo test "${locked[@]}" --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
     [ $status -eq 0 ] || [ -z "$run_dir" ] || keep_logs
     echo
     sed -n 's/^test \(.*\) \.\.\. FAILED$/failed: \1/p' "$log"
     awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
         END { printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored; exit !(passed + failed) }' "$log" \
-        || { rm -f "$log"; die "no test ran"; }
-    rm -f "$log"
+        || die "no test ran"
     return $status
 }
 

@@ -11,6 +11,7 @@ extern crate self as whimbrel;
 pub mod batch;
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod decode;
 pub mod demo;
 pub mod event;

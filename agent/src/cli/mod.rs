@@ -4,6 +4,7 @@
 //! error. Errors that a command does not explain itself come back as `anyhow` errors and are printed once, in `main`.
 
 pub mod config;
+pub mod connectors;
 
 use clap::{Parser, Subcommand};
 

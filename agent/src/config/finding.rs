@@ -39,13 +39,7 @@ impl Finding {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self {
-            severity: Severity::Error,
-            path: path.into(),
-            message: message.into(),
-            hint: hint.into(),
-            at: Some(at),
-        }
+        Self { severity: Severity::Error, path: path.into(), message: message.into(), hint: hint.into(), at: Some(at) }
     }
 }
 
@@ -96,8 +90,7 @@ impl Report {
             Severity::Warning => "warning",
         };
         writeln!(f, "{word}: {}", Printable(&finding.message))?;
-        let field =
-            if finding.path.is_empty() { String::new() } else { format!(" ({})", Printable(&finding.path)) };
+        let field = if finding.path.is_empty() { String::new() } else { format!(" ({})", Printable(&finding.path)) };
         let file = self.file.display().to_string();
         let file = Printable(&file);
         let Some(at) = finding.at else {

@@ -56,7 +56,11 @@ impl TryFrom<&raw::Otlp> for OtlpConfig {
         for (name, value) in &raw.headers {
             let valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             if !valid {
-                return Err(Invalid::new(format!("headers.{name}"), "not a header name", "use letters, digits and `-`"));
+                return Err(Invalid::new(
+                    format!("headers.{name}"),
+                    "not a header name",
+                    "use letters, digits and `-`",
+                ));
             }
             if value.expose().chars().any(char::is_control) {
                 return Err(Invalid::new(

@@ -71,7 +71,10 @@ pub struct TransformConfig {
 impl fmt::Debug for TransformConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The plugin's configuration stays out: any part of it may be a secret.
-        f.debug_struct("TransformConfig").field("code", &self.code).field("on_trap", &self.on_trap).finish_non_exhaustive()
+        f.debug_struct("TransformConfig")
+            .field("code", &self.code)
+            .field("on_trap", &self.on_trap)
+            .finish_non_exhaustive()
     }
 }
 

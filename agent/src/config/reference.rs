@@ -69,8 +69,8 @@ fn scrub_value(text: &str, value: &str) -> String {
     while let Some((first, tail)) = rest.split_first() {
         let run = longest_run(rest, &value);
         // A short value is only taken for itself where it stands alone; `1` is also a part of `100`.
-        let stands_alone = !before.is_some_and(char::is_alphanumeric)
-            && !rest.get(run).is_some_and(|after| after.is_alphanumeric());
+        let stands_alone =
+            !before.is_some_and(char::is_alphanumeric) && !rest.get(run).is_some_and(|after| after.is_alphanumeric());
         if run >= needed && (run >= MIN_RUN || stands_alone) {
             out.push_str("***");
             before = None;
@@ -143,7 +143,10 @@ impl Resolver<'_> {
             }
             out.push_str(before);
             let Some(end) = tail.find('}') else {
-                return Err(("a reference without its `}`".into(), "write `${env:NAME}`; a literal `${` is `$${`".into()));
+                return Err((
+                    "a reference without its `}`".into(),
+                    "write `${env:NAME}`; a literal `${` is `$${`".into(),
+                ));
             };
             let (reference, after) = tail.split_at(end + 1);
             let value = self.look_up(reference)?;
@@ -185,7 +188,10 @@ impl Resolver<'_> {
             ));
         }
         (self.environment.variable)(name).map_err(|why| {
-            (format!("the environment variable `{name}` {why}"), format!("set it where the agent starts: `{name}=… whimbrel …`"))
+            (
+                format!("the environment variable `{name}` {why}"),
+                format!("set it where the agent starts: `{name}=… whimbrel …`"),
+            )
         })
     }
 

@@ -50,30 +50,58 @@ fn the_least_configuration_loads_and_has_its_defaults() {
 #[test]
 fn findings_name_line_column_path_and_remedy() {
     for (change, with, expect) in [
-        ("brokers:", "broker:", vec![
-            "4:7 pipelines[0].source.kafka: the field `brokers` is missing; add `brokers: …` here",
-            "5:9 pipelines[0].source.kafka.broker: unknown field `broker`; did you mean `brokers`?",
-        ]),
-        ("['127.0.0.1:9092']", "127.0.0.1:9092", vec![
-            "5:18 pipelines[0].source.kafka.brokers: expected a list, found text or a number; write `[one, two]`, or one `- item` a line below",
-        ]),
-        ("  - name: shop\n", "  - nmae: shop\n", vec![
-            "2:5 pipelines[0]: the field `name` is missing; add `name: …` here",
-            "2:5 pipelines[0].nmae: unknown field `nmae`; did you mean `name`?",
-        ]),
+        (
+            "brokers:",
+            "broker:",
+            vec![
+                "4:7 pipelines[0].source.kafka: the field `brokers` is missing; add `brokers: …` here",
+                "5:9 pipelines[0].source.kafka.broker: unknown field `broker`; did you mean `brokers`?",
+            ],
+        ),
+        (
+            "['127.0.0.1:9092']",
+            "127.0.0.1:9092",
+            vec![
+                "5:18 pipelines[0].source.kafka.brokers: expected a list, found text or a number; write `[one, two]`, or one `- item` a line below",
+            ],
+        ),
+        (
+            "  - name: shop\n",
+            "  - nmae: shop\n",
+            vec![
+                "2:5 pipelines[0]: the field `name` is missing; add `name: …` here",
+                "2:5 pipelines[0].nmae: unknown field `nmae`; did you mean `name`?",
+            ],
+        ),
         ("sqlite:", "sqlit:", vec!["7:7 pipelines[0].target.sqlit: unknown field `sqlit`; did you mean `sqlite`?"]),
-        ("{path: ./shop.db}", "{path: ./shop.db, synchronous: fulll}", vec![
-            "7:46 pipelines[0].target.sqlite.synchronous: `fulll` is not known here; did you mean `full`? known are `full`, `normal`",
-        ]),
-        ("name: shop", "name: my shop", vec![
-            "2:11 pipelines[0].name: not a name: it holds other characters; use 1 to 64 letters, digits, `-` and `_`",
-        ]),
-        ("pipelines:", "http: {listen: everywhere}\npipelines:", vec![
-            "1:16 http.listen: not an address with a port; write `127.0.0.1:9464`, or `0.0.0.0:9464` to be reached from other machines",
-        ]),
-        ("pipelines:", "http: {listen: '0.0.0.0:1'}\npipelines:", vec![
-            "1:16 http.listen: other machines can reach this address, and it asks for no password; listen on 127.0.0.1, or keep strangers off the port",
-        ]),
+        (
+            "{path: ./shop.db}",
+            "{path: ./shop.db, synchronous: fulll}",
+            vec![
+                "7:46 pipelines[0].target.sqlite.synchronous: `fulll` is not known here; did you mean `full`? known are `full`, `normal`",
+            ],
+        ),
+        (
+            "name: shop",
+            "name: my shop",
+            vec![
+                "2:11 pipelines[0].name: not a name: it holds other characters; use 1 to 64 letters, digits, `-` and `_`",
+            ],
+        ),
+        (
+            "pipelines:",
+            "http: {listen: everywhere}\npipelines:",
+            vec![
+                "1:16 http.listen: not an address with a port; write `127.0.0.1:9464`, or `0.0.0.0:9464` to be reached from other machines",
+            ],
+        ),
+        (
+            "pipelines:",
+            "http: {listen: '0.0.0.0:1'}\npipelines:",
+            vec![
+                "1:16 http.listen: other machines can reach this address, and it asks for no password; listen on 127.0.0.1, or keep strangers off the port",
+            ],
+        ),
     ] {
         let text = BASE.replace(change, with);
         assert_ne!(text, BASE);
@@ -126,7 +154,10 @@ fn checks_between_sections_hold() {
     for (addition, message) in [
         (second.clone(), "pipelines[0] has the same name"),
         (second.replace("name: shop", "name: other"), "reads the same topics in the same consumer group"),
-        (second.replace("name: shop", "name: other").replace("brokers:", "group: g2\n        brokers:"), "writes the same file"),
+        (
+            second.replace("name: shop", "name: other").replace("brokers:", "group: g2\n        brokers:"),
+            "writes the same file",
+        ),
     ] {
         let all = findings(&format!("{BASE}{addition}"));
         assert!(all.iter().any(|finding| finding.contains(message)), "{all:#?}");
@@ -136,10 +167,9 @@ fn checks_between_sections_hold() {
 
 #[test]
 fn a_secret_written_out_is_refused_and_not_repeated() {
-    for target in [
-        "mongodb: {uri: 'mongodb://u:canary-1@h/', database: d}",
-        "postgresql: {uri: 'host=h password=canary-1'}",
-    ] {
+    for target in
+        ["mongodb: {uri: 'mongodb://u:canary-1@h/', database: d}", "postgresql: {uri: 'host=h password=canary-1'}"]
+    {
         let text = BASE.replace("sqlite: {path: ./shop.db}", target);
         let report = load(&text).unwrap_err().to_string();
         assert!(report.contains("a secret is written out in the file"), "{report}");
@@ -201,7 +231,8 @@ fn a_resolved_value_is_in_no_output_whichever_field_it_stands_in() {
         }
     });
     assert!(scalars.len() > 80, "{}", scalars.len());
-    let values = [CANARY.to_owned(), format!("{CANARY}:99999"), format!("h://u:{CANARY}@[x"), format!("1\n{CANARY}\u{1b}[0m")];
+    let values =
+        [CANARY.to_owned(), format!("{CANARY}:99999"), format!("h://u:{CANARY}@[x"), format!("1\n{CANARY}\u{1b}[0m")];
     let mut failed = 0;
     for (path, at) in &scalars {
         let lines = example::COMPLETE.lines().enumerate().map(|(index, line)| {

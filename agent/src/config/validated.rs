@@ -92,7 +92,11 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
     let metrics = checked.keep("metrics", MetricsConfig::try_from(&raw.metrics));
     let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
     if !written && raw.connectors.is_none() {
-        checked.error(Invalid::new("pipelines", "there is no pipeline", "`whimbrel config example --minimal` prints one"));
+        checked.error(Invalid::new(
+            "pipelines",
+            "there is no pipeline",
+            "`whimbrel config example --minimal` prints one",
+        ));
     }
     let mut pipelines = Vec::new();
     for (pipeline, position) in raw.pipelines.iter().zip(positions) {

@@ -66,8 +66,7 @@ pub(crate) fn parse(text: &str) -> Result<(Node, Vec<Finding>), Finding> {
         document = document.or(finished);
     }
     let nothing = Scalar { text: String::new(), plain: true, resolved_from: None };
-    let mut root = document
-        .unwrap_or_else(|| Node::new(Value::Scalar(nothing), Place { line: 1, column: 1, len: 1 }));
+    let mut root = document.unwrap_or_else(|| Node::new(Value::Scalar(nothing), Place { line: 1, column: 1, len: 1 }));
     root.number();
     Ok((root, builder.findings))
 }
@@ -83,7 +82,8 @@ fn check_budget(text: &str) -> Result<(), Finding> {
         max_anchors: 1_000,
         max_total_scalar_bytes: MAX_BYTES,
     };
-    let report = check_yaml_budget(text, budget.unwrap_or_default(), EnforcingPolicy::AllContent).map_err(|error| scan_finding(&error))?;
+    let report = check_yaml_budget(text, budget.unwrap_or_default(), EnforcingPolicy::AllContent)
+        .map_err(|error| scan_finding(&error))?;
     match report.breached {
         None => Ok(()),
         Some(serde_saphyr::budget::BudgetBreach::Documents { .. }) => {
@@ -109,7 +109,12 @@ fn scan_finding(error: &ScanError) -> Finding {
 }
 
 fn tag_finding(at: Place) -> Finding {
-    Finding::error("", at, "tags are not supported", "remove the `!…`; secrets are written `${env:NAME}` or `${file:PATH}`")
+    Finding::error(
+        "",
+        at,
+        "tags are not supported",
+        "remove the `!…`; secrets are written `${env:NAME}` or `${file:PATH}`",
+    )
 }
 
 fn place(span: &Span) -> Place {
@@ -204,7 +209,12 @@ fn merge(entries: &mut Vec<Entry>, node: Node, at: Place) -> Result<(), Finding>
         Value::Scalar(_) => Vec::new(),
     };
     if sources.is_empty() {
-        return Err(Finding::error("<<", at, "only a mapping can be merged", "write `<<: *name` of an anchored mapping"));
+        return Err(Finding::error(
+            "<<",
+            at,
+            "only a mapping can be merged",
+            "write `<<: *name` of an anchored mapping",
+        ));
     }
     for mut entry in sources.into_iter().flatten() {
         if !entries.iter().any(|known| known.key == entry.key) {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::value::{Typed, Value};
 use super::*;
-use crate::event::{CellKind, Row};
+use crate::event::{CellKind, Row, SourceType};
 
 /// One line of a sample file.
 #[derive(Deserialize)]
@@ -70,6 +71,20 @@ fn row(batch: &Batch, label: &str, row: Option<Row>, out: &mut String) {
     let shape = batch.shape(row).unwrap();
     for (column, cell) in shape.columns.iter().zip(batch.row(row)) {
         let null = if column.nullable { "?" } else { "" };
+        let typed = value::read(batch, *cell, &column.ty);
+        let typed = match (&typed, &column.ty) {
+            // The value itself says as much.
+            (
+                Ok(Typed { loss: None, .. }),
+                SourceType::Unknown | SourceType::Text | SourceType::Enum | SourceType::Xml,
+            ) => String::new(),
+            (Ok(Typed { loss: None, value: Value::Null | Value::Unset | Value::Bool(_) | Value::Int(_) }), _) => {
+                String::new()
+            }
+            (Ok(Typed { loss: None, value }), _) => format!(" -> {value:?}"),
+            (Ok(Typed { loss: Some(loss), value }), _) => format!(" -> {value:?} without {}", loss.as_str()),
+            (Err(error), _) => format!(" -> error: {error}"),
+        };
         let value: String = match cell.kind {
             CellKind::Text | CellKind::Escaped | CellKind::Number | CellKind::Json => {
                 let text = batch.text(*cell).unwrap();
@@ -79,7 +94,7 @@ fn row(batch: &Batch, label: &str, row: Option<Row>, out: &mut String) {
             }
             _ => String::new(),
         };
-        writeln!(out, "  {label} {}: {:?}{null} = {:?}{value}", column.name, column.ty, cell.kind).unwrap();
+        writeln!(out, "  {label} {}: {:?}{null} = {:?}{value}{typed}", column.name, column.ty, cell.kind).unwrap();
     }
 }
 
@@ -149,4 +164,14 @@ fn lossy_encodings_decode_as_blessed() {
 #[test]
 fn unwrapped_rows_decode_as_blessed() {
     golden("unwrapped");
+}
+
+#[test]
+fn records_of_mysql_and_mariadb_decode_as_blessed() {
+    golden("mysql");
+}
+
+#[test]
+fn records_of_mongodb_decode_as_blessed() {
+    golden("mongodb");
 }

@@ -243,6 +243,8 @@ impl Layout {
             .map(|(_, name)| {
                 let field = schema.and_then(|schema| schema.child(name));
                 let ty = match field {
+                    // Images of MongoDB are documents, so this is the key: an identifier as extended JSON in a string.
+                    _ if table.connector == "mongodb" && self.role == Role::Image => SourceType::MongoDocument,
                     Some(field) => field.source_type(),
                     None => declared(table, name, config),
                 };

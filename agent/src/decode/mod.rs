@@ -24,9 +24,14 @@ mod schema;
 mod source;
 mod topic;
 mod unwrapped;
+pub mod value;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod malformed;
+#[cfg(test)]
+mod pitfalls;
 
 use std::collections::HashMap;
 use std::sync::Arc;

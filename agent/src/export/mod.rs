@@ -1,3 +1,21 @@
 //! Telling the world: Prometheus scrape, OTLP push, health and status over HTTP.
 //!
-//! Reads `stats`, never writes to it; knows no stage. Nothing here shows row values or secrets.
+//! Reads `stats`, never writes to it; knows no stage. Nothing here shows row values or secrets. `runtime/telemetry.rs`
+//! puts the parts together.
+
+pub mod config;
+#[cfg(test)]
+mod golden_tests;
+pub mod health;
+pub mod http;
+pub mod otlp;
+pub mod process;
+pub mod prometheus;
+pub mod status;
+pub mod trace;
+pub mod traceparent;
+
+pub use config::{ExportConfig, OtlpConfig};
+pub use http::{Server, serve};
+pub use prometheus::Scrape;
+pub use trace::{BatchSpan, Traces};

@@ -105,7 +105,8 @@ impl DeliveryConfig {
             max_wait: raw.batch.max_wait.map_or(DEFAULT_MAX_WAIT, |m| m.0),
             retry: (initial, max),
             poison: PoisonConfig {
-                max_consecutive: Some(raw.poison.max_consecutive.unwrap_or(DEFAULT_POISON_CONSECUTIVE)).filter(|n| *n > 0),
+                max_consecutive: Some(raw.poison.max_consecutive.unwrap_or(DEFAULT_POISON_CONSECUTIVE))
+                    .filter(|n| *n > 0),
                 max_ratio: Some(ratio).filter(|r| *r > 0.0),
                 window,
             },

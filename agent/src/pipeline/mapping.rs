@@ -74,7 +74,11 @@ impl TryFrom<&[raw::TableMapping]> for Mapping {
             let mut new_names: Vec<&str> = mapping.columns.values().flatten().map(String::as_str).collect();
             new_names.sort_unstable();
             if let Some([twice, _]) = new_names.array_windows::<2>().find(|[a, b]| a == b) {
-                return Err(Invalid::new(field("columns"), format!("two columns are called `{twice}`"), "name them apart"));
+                return Err(Invalid::new(
+                    field("columns"),
+                    format!("two columns are called `{twice}`"),
+                    "name them apart",
+                ));
             }
             rules.push(Rule {
                 from: Glob(mapping.from.clone()),

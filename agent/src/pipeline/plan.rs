@@ -151,7 +151,8 @@ impl Planner {
             plan.dead_letters.push(DeadLetter {
                 event: number,
                 reason: Reason::ParkedBehind,
-                message: "an earlier event of this key is a dead letter; re-drive the key to apply both in order".into(),
+                message: "an earlier event of this key is a dead letter; re-drive the key to apply both in order"
+                    .into(),
                 kafka: None,
             });
             return;
@@ -181,11 +182,8 @@ impl Planner {
                 return;
             }
         };
-        let version = RowVersion {
-            position: event.position,
-            partition: event.origin.partition,
-            offset: event.origin.offset,
-        };
+        let version =
+            RowVersion { position: event.position, partition: event.origin.partition, offset: event.origin.offset };
         let Some(key) = key else {
             match (op, row) {
                 (Op::Create | Op::Read, Some(row)) => {
@@ -277,9 +275,8 @@ fn key_of(batch: &mut Batch, event: &Event, row: Option<Row>, source: &KeySource
 impl Collected {
     fn map(&mut self, mapper: &mut Mapper, batch: &Batch, event: &Event, row: Option<Row>) -> Option<(Mapped, u32)> {
         let (row, key) = (row.map(|r| r.shape), event.key.map(|r| r.shape));
-        let same = |k: &&Known| {
-            k.destination == event.destination && k.table == event.table && k.row == row && k.key == key
-        };
+        let same =
+            |k: &&Known| k.destination == event.destination && k.table == event.table && k.row == row && k.key == key;
         if let Some(known) = self.known.iter().rev().find(same) {
             return known.mapped.clone();
         }
@@ -292,13 +289,7 @@ impl Collected {
             });
             (mapped, u32::try_from(table).unwrap_or(u32::MAX))
         });
-        self.known.push(Known {
-            destination: event.destination,
-            table: event.table,
-            row,
-            key,
-            mapped: mapped.clone(),
-        });
+        self.known.push(Known { destination: event.destination, table: event.table, row, key, mapped: mapped.clone() });
         mapped
     }
 
@@ -316,7 +307,14 @@ impl Collected {
     }
 
     /// Puts `new` in the place of what is known of its key.
-    fn coalesce(&mut self, batch: &mut Batch, hasher: &DefaultHashBuilder, table: u32, layout: &Arc<Layout>, new: RowOp) {
+    fn coalesce(
+        &mut self,
+        batch: &mut Batch,
+        hasher: &DefaultHashBuilder,
+        table: u32,
+        layout: &Arc<Layout>,
+        new: RowOp,
+    ) {
         let width = u32::try_from(layout.key.len()).unwrap_or(0);
         let group = self.group(layout);
         let hash = |batch: &Batch, table: u32, key: u32, width: u32| {

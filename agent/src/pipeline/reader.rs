@@ -146,7 +146,9 @@ impl Reader {
                 Some(at) => at.saturating_duration_since(Instant::now()),
             };
             match self.source.poll(wait) {
-                Polled::Record(message) => take_record(&mut self.state, &mut self.decoder, &message, self.limits.max_wait),
+                Polled::Record(message) => {
+                    take_record(&mut self.state, &mut self.decoder, &message, self.limits.max_wait)
+                }
                 Polled::Nothing => {
                     if self.state.batch.events.is_empty() {
                         self.look_for_topics();
@@ -160,7 +162,8 @@ impl Reader {
                     return Err(End::ClientLost);
                 }
             }
-            let full = self.state.batch.events.len() >= self.limits.max_events || self.state.bytes >= self.limits.max_bytes;
+            let full =
+                self.state.batch.events.len() >= self.limits.max_events || self.state.bytes >= self.limits.max_bytes;
             let late = self.state.full_at.is_some_and(|at| at <= Instant::now());
             if full || late {
                 self.seal();
@@ -272,7 +275,8 @@ impl Reader {
         for (partitions, stored, seek) in ready {
             self.take_over(partitions, &stored, seek);
         }
-        let due = self.state.later.as_ref().is_some_and(|l| l.at <= Instant::now() || l.resumes != self.shared.resumes());
+        let due =
+            self.state.later.as_ref().is_some_and(|l| l.at <= Instant::now() || l.resumes != self.shared.resumes());
         if due && let Some(later) = self.state.later.take() {
             self.ask_offsets(later.partitions, later.seek);
         }
@@ -307,10 +311,8 @@ impl Reader {
                     SourceError::Client { .. } => "check the brokers; it is tried again by itself",
                 };
                 tracing::error!(pipeline = %self.pipeline, error = %chain(&error), "partitions not taken over");
-                self.shared.health(
-                    Part::Reader,
-                    Some(PipelineState::Paused { why: chain(&error), remedy: remedy.into() }),
-                );
+                self.shared
+                    .health(Part::Reader, Some(PipelineState::Paused { why: chain(&error), remedy: remedy.into() }));
                 self.state.later =
                     Some(Later { at: Instant::now() + TRY_AGAIN, resumes: self.shared.resumes(), partitions, seek });
             }

@@ -29,8 +29,7 @@ impl World {
     fn new(partitions: i32) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("shop.public.orders", partitions, 1).unwrap();
-        let producer =
-            ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+        let producer = ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
         Self { cluster, producer, directory: tempfile::tempdir().unwrap(), produced: 0 }
     }
 
@@ -49,7 +48,8 @@ impl World {
     }
 
     fn partitions(&self) -> i32 {
-        let metadata = self.producer.client().fetch_metadata(Some("shop.public.orders"), Duration::from_secs(5)).unwrap();
+        let metadata =
+            self.producer.client().fetch_metadata(Some("shop.public.orders"), Duration::from_secs(5)).unwrap();
         i32::try_from(metadata.topics()[0].partitions().len()).unwrap()
     }
 
@@ -65,8 +65,7 @@ impl World {
         }))
         .unwrap();
         let delivery: raw::Delivery = serde_json::from_value(json).unwrap();
-        let mappings: Vec<raw::TableMapping> =
-            serde_json::from_value(json!([{"from": "*", "create": true}])).unwrap();
+        let mappings: Vec<raw::TableMapping> = serde_json::from_value(json!([{"from": "*", "create": true}])).unwrap();
         let target: raw::SqliteTarget =
             serde_json::from_value(json!({"path": self.database(), "ledger": true, "synchronous": "normal"})).unwrap();
         let delivery = DeliveryConfig::new(&delivery, true).unwrap();
@@ -81,8 +80,11 @@ impl World {
             use_group_offsets: false,
         };
         let target = sqlite::SqliteTarget::new(sqlite::Settings::new(&target, None).unwrap());
-        let parts =
-            Parts { target: Box::new(target), chain: crate::transform::Chain::default(), observer: Arc::clone(&observer) };
+        let parts = Parts {
+            target: Box::new(target),
+            chain: crate::transform::Chain::default(),
+            observer: Arc::clone(&observer),
+        };
         (start(settings, parts).unwrap(), observer)
     }
 
@@ -123,7 +125,8 @@ fn row(op: &str, id: i64, value: &str) -> String {
 }
 
 const EFFECTS: &str = "SELECT count(*) FROM whimbrel_ledger";
-const DISTINCT_EFFECTS: &str = "SELECT count(*) FROM (SELECT DISTINCT topic, \"partition\", \"offset\" FROM whimbrel_ledger)";
+const DISTINCT_EFFECTS: &str =
+    "SELECT count(*) FROM (SELECT DISTINCT topic, \"partition\", \"offset\" FROM whimbrel_ledger)";
 
 #[test]
 fn rows_reach_their_final_state_and_a_restart_repeats_nothing() {
@@ -194,7 +197,8 @@ fn a_poison_record_becomes_a_dead_letter_and_parks_what_follows_on_its_key() {
     world.wait_for("the neighbour", "SELECT count(*) FROM orders WHERE note = 'unharmed'", 1);
     assert!(agent.join());
     assert_eq!(world.query::<String>("SELECT note FROM orders WHERE id = 7"), "good");
-    let reasons = "SELECT group_concat(reason, ',') FROM (SELECT reason FROM whimbrel_dead_letters ORDER BY \"offset\")";
+    let reasons =
+        "SELECT group_concat(reason, ',') FROM (SELECT reason FROM whimbrel_dead_letters ORDER BY \"offset\")";
     assert_eq!(world.query::<String>(reasons), "malformed,parked_behind");
     assert_eq!(world.query::<i64>(EFFECTS), 51);
 }

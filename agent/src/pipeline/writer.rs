@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::mpsc;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
@@ -23,9 +23,7 @@ use crate::faults;
 use crate::source::kafka::Partition;
 use crate::source::kafka::watch::now_ms;
 use crate::stats::PipelineState;
-use crate::target::{
-    Advance, Applied, DeliveryMode, ErrorKind, StoredOffset, Target, TargetError, WriteBatch,
-};
+use crate::target::{Advance, Applied, DeliveryMode, ErrorKind, StoredOffset, Target, TargetError, WriteBatch};
 
 /// How often an idle writer asks the target whether it is well.
 const IDLE_CHECK: Duration = Duration::from_secs(10);
@@ -425,7 +423,8 @@ impl Writer {
 
     async fn pause_for_poison(&self, why: String, prepared: &Prepared) -> Result<(), Abandoned> {
         tracing::error!(pipeline = %self.pipeline, detail = why, "pipeline paused: too many dead letters");
-        let remedy = "look at the reasons in the log; mend the plugin, mapping or source and restart, or accept them by SIGHUP";
+        let remedy =
+            "look at the reasons in the log; mend the plugin, mapping or source and restart, or accept them by SIGHUP";
         self.shared.health(
             Part::Writer,
             Some(PipelineState::Paused { why: format!("poison budget: {why}"), remedy: remedy.into() }),
@@ -471,7 +470,8 @@ impl Writer {
                     return Ok(Resolved::NotCommitted);
                 }
                 Ok(found) => {
-                    let all = |of: fn(&Advance) -> Option<i64>| advances.iter().zip(&found).all(|(a, s)| s.next == of(a));
+                    let all =
+                        |of: fn(&Advance) -> Option<i64>| advances.iter().zip(&found).all(|(a, s)| s.next == of(a));
                     return Ok(if all(|a| Some(a.next)) {
                         Resolved::Committed
                     } else if all(|a| a.expected) {

@@ -5,5 +5,6 @@ wasmtime::component::bindgen!({
     path: "../wit",
     world: "event-transform",
     imports: { default: trappable },
+    additional_derives: [PartialEq],
     with: { "whimbrel:plugin/events.batch": super::host::BatchHandle },
 });

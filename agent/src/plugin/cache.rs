@@ -58,10 +58,14 @@ impl Cache {
             // name that this engine made it from this component.
             Ok(Some(code)) => match unsafe { Component::deserialize(engine.wasmtime(), code) } {
                 Ok(component) => return Ok((component, Origin::Cached)),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "compiled plugin does not fit this engine, compiling it again"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "compiled plugin does not fit this engine, compiling it again")
+                }
             },
             Ok(None) => {}
-            Err(error) => tracing::warn!(path = %path.display(), %error, "compiled plugin is unusable, compiling it again"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled plugin is unusable, compiling it again")
+            }
         }
         let component = Component::new(engine.wasmtime(), bytes)?;
         if let Err(error) = write_entry(directory, &path, &component.serialize()?) {
@@ -122,4 +126,86 @@ fn write_entry(directory: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&unfinished);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::plugin::bundled::find;
+
+    fn only_entry(directory: &Path) -> PathBuf {
+        let entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        entries[0].clone()
+    }
+
+    #[test]
+    fn the_second_start_does_not_compile_and_takes_under_five_milliseconds() {
+        let temporary = tempfile::tempdir().unwrap();
+        let cache = Cache::at(temporary.path().join("deep/plugins"));
+        let engine = Engine::new().unwrap();
+        let bytes = find("mask-fields").unwrap();
+        assert_eq!(cache.load(&engine, bytes).unwrap().1, Origin::Compiled);
+        // The best of several: other tests share the machine.
+        let best = (0..20)
+            .map(|_| {
+                let start = Instant::now();
+                assert_eq!(cache.load(&engine, bytes).unwrap().1, Origin::Cached);
+                start.elapsed()
+            })
+            .min()
+            .unwrap();
+        println!("load from cache: {best:?}");
+        assert!(best.as_micros() < 5_000, "{best:?}");
+        let entry = only_entry(&temporary.path().join("deep/plugins"));
+        assert_eq!(fs::metadata(&entry).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(entry.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn an_entry_that_was_touched_is_ignored_and_made_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let cache = Cache::at(temporary.path().to_owned());
+        let engine = Engine::new().unwrap();
+        let bytes = find("route").unwrap();
+        cache.load(&engine, bytes).unwrap();
+        let path = only_entry(temporary.path());
+        let whole = fs::read(&path).unwrap();
+        let flipped = |at: usize| {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            damaged
+        };
+        for damaged in [Vec::new(), whole[..40].to_vec(), whole[..whole.len() - 1].to_vec(), flipped(3), flipped(20), flipped(whole.len() / 2)] {
+            fs::write(&path, &damaged).unwrap();
+            assert_eq!(cache.load(&engine, bytes).unwrap().1, Origin::Compiled);
+            assert_eq!(fs::read(&path).unwrap(), whole, "it was made again");
+            assert_eq!(cache.load(&engine, bytes).unwrap().1, Origin::Cached);
+        }
+    }
+
+    #[test]
+    fn an_entry_that_others_may_write_is_not_trusted() {
+        let temporary = tempfile::tempdir().unwrap();
+        let cache = Cache::at(temporary.path().to_owned());
+        let engine = Engine::new().unwrap();
+        let bytes = find("route").unwrap();
+        cache.load(&engine, bytes).unwrap();
+        let path = only_entry(temporary.path());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(cache.load(&engine, bytes).unwrap().1, Origin::Compiled);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_costs_only_time() {
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("file");
+        fs::write(&file, "in the way").unwrap();
+        let cache = Cache::at(file.join("plugins"));
+        assert_eq!(cache.load(&Engine::new().unwrap(), find("route").unwrap()).unwrap().1, Origin::Compiled);
+    }
 }

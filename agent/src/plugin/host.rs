@@ -14,6 +14,7 @@ use super::fault::TrapCause;
 use super::limits::{Limits, LogRate, MemoryLimiter};
 
 /// Stands for the batch in handles. There is one batch per call, so the handle carries no number.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 #[derive(Debug)]
 pub enum BatchHandle {}
 
@@ -49,7 +50,13 @@ fn violation(message: &'static str) -> wasmtime::Error {
 
 impl<B: EventBatch> State<B> {
     pub(super) fn new(plugin: Arc<str>, limits: &Limits) -> Self {
-        State { plugin, batch: None, memory: MemoryLimiter::new(limits.memory), log: LogRate::new(limits.log_lines, Instant::now()), panic: None }
+        State {
+            plugin,
+            batch: None,
+            memory: MemoryLimiter::new(limits.memory),
+            log: LogRate::new(limits.log_lines, Instant::now()),
+            panic: None,
+        }
     }
 
     /// A guest cannot hold the batch between calls; one that forges a handle ends here.
@@ -104,7 +111,11 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         Ok(self.batch()?.tables())
     }
 
-    fn set_tables(&mut self, _batch: Resource<BatchHandle>, tables: Dictionary) -> wasmtime::Result<Result<(), types::Failure>> {
+    fn set_tables(
+        &mut self,
+        _batch: Resource<BatchHandle>,
+        tables: Dictionary,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
         let batch = self.batch()?;
         if tables.indices.len() != batch.len() {
             return Err(violation("there is not one table for each row"));
@@ -113,7 +124,11 @@ impl<B: EventBatch> events::HostBatch for State<B> {
             return Err(violation("an index names no table"));
         }
         if tables.values.iter().any(String::is_empty) {
-            return Ok(Err(types::Failure { code: "table".to_owned(), message: "a table name is empty".to_owned(), retryable: false }));
+            return Ok(Err(types::Failure {
+                code: "table".to_owned(),
+                message: "a table name is empty".to_owned(),
+                retryable: false,
+            }));
         }
         batch.set_tables(&tables);
         Ok(Ok(()))
@@ -133,7 +148,12 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         column.finish().ok_or_else(|| violation("the column does not fit"))
     }
 
-    fn set_text_column(&mut self, _batch: Resource<BatchHandle>, path: String, values: Packed) -> wasmtime::Result<Result<(), types::Failure>> {
+    fn set_text_column(
+        &mut self,
+        _batch: Resource<BatchHandle>,
+        path: String,
+        values: Packed,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
         let cells = cells(&values)?;
         let batch = self.batch()?;
         if values.offsets.len() != batch.len() + 1 {
@@ -172,7 +192,12 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         })
     }
 
-    fn set_column(&mut self, _batch: Resource<BatchHandle>, path: String, values: Vec<Value>) -> wasmtime::Result<Result<(), types::Failure>> {
+    fn set_column(
+        &mut self,
+        _batch: Resource<BatchHandle>,
+        path: String,
+        values: Vec<Value>,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
         let batch = self.batch()?;
         if values.len() != batch.len() {
             return Err(violation("there is not one value for each row"));
@@ -186,10 +211,19 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         Ok(self.batch()?.json(row))
     }
 
-    fn set_json(&mut self, _batch: Resource<BatchHandle>, index: u32, json: Vec<u8>) -> wasmtime::Result<Result<(), types::Failure>> {
+    fn set_json(
+        &mut self,
+        _batch: Resource<BatchHandle>,
+        index: u32,
+        json: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
         let row = self.row(index)?;
         let Ok(json) = std::str::from_utf8(&json) else {
-            return Ok(Err(types::Failure { code: "json".to_owned(), message: "not UTF-8".to_owned(), retryable: false }));
+            return Ok(Err(types::Failure {
+                code: "json".to_owned(),
+                message: "not UTF-8".to_owned(),
+                retryable: false,
+            }));
         };
         Ok(self.batch()?.set_json(row, json))
     }
@@ -272,7 +306,11 @@ mod tests {
 
     #[test]
     fn columns_that_lie_about_their_lengths_are_refused() {
-        let packed = |offsets: &[u32], data: &str, nulls: &[u8]| Packed { offsets: offsets.to_vec(), data: data.to_owned(), nulls: nulls.to_vec() };
+        let packed = |offsets: &[u32], data: &str, nulls: &[u8]| Packed {
+            offsets: offsets.to_vec(),
+            data: data.to_owned(),
+            nulls: nulls.to_vec(),
+        };
         for (column, expect) in [
             (packed(&[], "", &[]), "a column has no offsets"),
             (packed(&[0, 9], "abc", &[]), "a column's offsets descend, leave its text or split a character"),

@@ -41,10 +41,18 @@ impl<B: EventBatch> Plugin<B> {
     ///
     /// # Errors
     /// When the file is not a transform plugin this agent can run. Its configuration is tried by [`Plugin::start`].
-    pub fn load(engine: &Engine, cache: &Cache, name: &str, bytes: &[u8], limits: Limits, config: String) -> Result<Self, LoadError> {
+    pub fn load(
+        engine: &Engine,
+        cache: &Cache,
+        name: &str,
+        bytes: &[u8],
+        limits: Limits,
+        config: String,
+    ) -> Result<Self, LoadError> {
         let manifest = Manifest::of(bytes, Kind::Transform)?;
         let plugin = || name.to_owned();
-        let (component, origin) = cache.load(engine, bytes).map_err(|source| LoadError::Compile { plugin: plugin(), source })?;
+        let (component, origin) =
+            cache.load(engine, bytes).map_err(|source| LoadError::Compile { plugin: plugin(), source })?;
         let link = |source| LoadError::Link { plugin: plugin(), world: Kind::Transform.world(), source };
         let mut linker = Linker::new(engine.wasmtime());
         EventTransform::add_to_linker::<State<B>, Access<B>>(&mut linker, |state| state).map_err(link)?;
@@ -146,7 +154,12 @@ impl<B: EventBatch> Instance<B> {
                 Ok(live) => live,
                 // It started before with the same configuration, so this is a fault at run time.
                 Err(LoadError::Start { trap, .. }) => return (batch, Err(CallError::Trapped(trap))),
-                Err(error) => return (batch, Err(CallError::Trapped(Trap { cause: TrapCause::Fault, message: error.to_string() }))),
+                Err(error) => {
+                    return (
+                        batch,
+                        Err(CallError::Trapped(Trap { cause: TrapCause::Fault, message: error.to_string() })),
+                    );
+                }
             },
         };
         let (live, batch, outcome) = live.apply(batch, &self.plugin.limits);
@@ -189,7 +202,9 @@ fn trap_of<B>(error: &wasmtime::Error, state: &State<B>) -> Trap {
     let words = error.root_cause().to_string();
     let trap = error.downcast_ref::<wasmtime::Trap>();
     let (cause, message) = match (trap, &state.panic) {
-        (Some(wasmtime::Trap::Interrupt), _) => (TrapCause::Deadline, "the call took longer than its budget".to_owned()),
+        (Some(wasmtime::Trap::Interrupt), _) => {
+            (TrapCause::Deadline, "the call took longer than its budget".to_owned())
+        }
         (Some(wasmtime::Trap::StackOverflow), _) => (TrapCause::Stack, words),
         (_, Some(panic)) => (TrapCause::Panic, panic.clone()),
         _ if state.memory.refused => (TrapCause::Memory, "it wanted more memory than its limit".to_owned()),

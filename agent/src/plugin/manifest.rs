@@ -9,10 +9,10 @@ use serde::Deserialize;
 use wasmparser::{Encoding, Parser, Payload};
 
 /// The custom section's name.
-pub const SECTION: &str = "whimbrel:manifest";
+const SECTION: &str = "whimbrel:manifest";
 
 /// The version of the WIT package this agent speaks.
-pub const WIT_VERSION: Version = Version::new(0, 1, 0);
+const WIT_VERSION: Version = Version::new(0, 1, 0);
 
 /// The WIT package whose interfaces plugins import.
 const PACKAGE: &str = "whimbrel:plugin/";
@@ -101,13 +101,17 @@ pub enum Refusal {
         source: wasmparser::BinaryReaderError,
     },
     /// Larger than any plugin.
-    #[error("the file has {bytes} bytes and a plugin may have {MAX_BYTES}; build it in release mode, without debug information")]
+    #[error(
+        "the file has {bytes} bytes and a plugin may have {MAX_BYTES}; build it in release mode, without debug information"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
     },
     /// A component, but none of ours.
-    #[error("the component says nothing about itself (section `{SECTION}`); build it with the whimbrel-plugin crate and `#[transform]`")]
+    #[error(
+        "the component says nothing about itself (section `{SECTION}`); build it with the whimbrel-plugin crate and `#[transform]`"
+    )]
     NoManifest,
     /// Two manifests contradict each other.
     #[error("the component has more than one section `{SECTION}`; put `#[transform]` on one implementation only")]
@@ -132,7 +136,9 @@ pub enum Refusal {
         wanted: Kind,
     },
     /// Built for a later contract.
-    #[error("plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; update the agent, or build the plugin with an older whimbrel-plugin")]
+    #[error(
+        "plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; update the agent, or build the plugin with an older whimbrel-plugin"
+    )]
     NewerWit {
         /// The plugin's name.
         name: String,
@@ -140,7 +146,9 @@ pub enum Refusal {
         found: String,
     },
     /// Built for a contract that is no longer spoken.
-    #[error("plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; build it with the current whimbrel-plugin")]
+    #[error(
+        "plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; build it with the current whimbrel-plugin"
+    )]
     OlderWit {
         /// The plugin's name.
         name: String,
@@ -148,7 +156,9 @@ pub enum Refusal {
         found: String,
     },
     /// Wants something that its kind does not get.
-    #[error("plugin {name} imports `{import}`, which a {kind} is not given; build it for wasm32-unknown-unknown and without system calls")]
+    #[error(
+        "plugin {name} imports `{import}`, which a {kind} is not given; build it for wasm32-unknown-unknown and without system calls"
+    )]
     Forbidden {
         /// The plugin's name.
         name: String,
@@ -189,7 +199,9 @@ impl Manifest {
         // A version that cannot be read is one this agent does not know.
         match Version::from_str(&self.wit) {
             Ok(wit) if wit > WIT_VERSION => Err(Refusal::NewerWit { name, found }),
-            Ok(wit) if (wit.major, wit.minor) != (WIT_VERSION.major, WIT_VERSION.minor) => Err(Refusal::OlderWit { name, found }),
+            Ok(wit) if (wit.major, wit.minor) != (WIT_VERSION.major, WIT_VERSION.minor) => {
+                Err(Refusal::OlderWit { name, found })
+            }
             Ok(_) => Ok(()),
             Err(_) => Err(Refusal::NewerWit { name, found }),
         }
@@ -235,5 +247,100 @@ impl<'a> Facts<'a> {
             }
         }
         Ok(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::fixture::{MANIFEST, component, module, section};
+
+    /// The refusal's sentence, or "taken".
+    fn sentence(bytes: &[u8]) -> String {
+        Manifest::of(bytes, Kind::Transform).map_or_else(|refusal| refusal.to_string(), |_| "taken".to_owned())
+    }
+
+    #[test]
+    fn every_file_that_cannot_work_is_refused_with_the_sentence_that_mends_it() {
+        let with = |manifest: &str| component(&module("", ""), &[manifest]);
+        let good = with(MANIFEST);
+        let mut foreign = b"\0asm\x0d\0\x01\0".to_vec();
+        section(&mut foreign, "producers", b"\0");
+        let cases: [(&str, Vec<u8>, &str); 13] = [
+            ("good", good.clone(), "taken"),
+            ("later patch release of the manifest's own facts", with(&MANIFEST.replace(r#""config":{}"#, r#""config":{},"wants":[]"#)), "taken"),
+            ("empty", Vec::new(), "this is not a WebAssembly file; name the `.wasm` component of a plugin"),
+            ("text", b"#!/bin/sh".to_vec(), "this is not a WebAssembly file; name the `.wasm` component of a plugin"),
+            (
+                "core module",
+                wat::parse_str("(module)").unwrap(),
+                "this is a core module, not a component; encode it first, for example with `wasm-tools component new`",
+            ),
+            (
+                "foreign component",
+                foreign,
+                "the component says nothing about itself (section `whimbrel:manifest`); build it with the whimbrel-plugin crate and `#[transform]`",
+            ),
+            (
+                "two manifests",
+                component(&module("", ""), &[MANIFEST, MANIFEST]),
+                "the component has more than one section `whimbrel:manifest`; put `#[transform]` on one implementation only",
+            ),
+            ("not JSON", with("nonsense"), "the section `whimbrel:manifest` cannot be read; build the plugin again with the whimbrel-plugin crate"),
+            (
+                "later layout",
+                with(&MANIFEST.replace(r#""manifest":1"#, r#""manifest":2"#)),
+                "the plugin's manifest has format 2 and this agent knows format 1; update the agent",
+            ),
+            (
+                "another kind",
+                with(&MANIFEST.replace("transform", "rule")),
+                "plugin fixture is a rule and stands where a transform belongs; move it in the configuration",
+            ),
+            (
+                "later contract",
+                with(&MANIFEST.replace(r#""wit":"0.1.0""#, r#""wit":"0.1.1""#)),
+                "plugin fixture was built for whimbrel:plugin 0.1.1 and this agent speaks 0.1.0; update the agent, or build the plugin with an older whimbrel-plugin",
+            ),
+            (
+                "earlier contract",
+                with(&MANIFEST.replace(r#""wit":"0.1.0""#, r#""wit":"0.0.9""#)),
+                "plugin fixture was built for whimbrel:plugin 0.0.9 and this agent speaks 0.1.0; build it with the current whimbrel-plugin",
+            ),
+            (
+                "no version",
+                with(&MANIFEST.replace(r#""wit":"0.1.0""#, r#""wit":"new""#)),
+                "plugin fixture was built for whimbrel:plugin new and this agent speaks 0.1.0; update the agent, or build the plugin with an older whimbrel-plugin",
+            ),
+        ];
+        for (case, bytes, expect) in cases {
+            assert_eq!(sentence(&bytes), expect, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_file_cut_off_anywhere_is_refused() {
+        let good = component(&module("", ""), &[MANIFEST]);
+        assert_eq!(sentence(&good), "taken");
+        for length in 0..good.len() {
+            let refusal = Manifest::of(&good[..length], Kind::Transform).expect_err("cut off");
+            // Cut between two sections, the rest is a component, but one without its manifest.
+            assert!(
+                matches!(refusal, Refusal::Damaged { .. } | Refusal::NotWasm | Refusal::NoManifest),
+                "cut at {length}: {refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_import_that_is_not_granted_is_named() {
+        let wat = r#"(component
+            (import "wasi:cli/environment@0.2.0" (instance (export "get-environment" (func)))))"#;
+        let mut bytes = wat::parse_str(wat).unwrap();
+        section(&mut bytes, SECTION, MANIFEST.as_bytes());
+        assert_eq!(
+            sentence(&bytes),
+            "plugin fixture imports `wasi:cli/environment@0.2.0`, which a transform is not given; build it for wasm32-unknown-unknown and without system calls"
+        );
     }
 }

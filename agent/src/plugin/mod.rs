@@ -8,12 +8,14 @@
 //! [`Plugin`] (linked, with its configuration), [`Instance`] (running).
 
 mod batch;
-#[expect(missing_docs, unreachable_pub, reason = "generated code; the WIT files document it")]
+#[expect(missing_docs, reason = "generated code; the WIT files document it")]
 mod bindings;
 pub mod bundled;
 mod cache;
 mod engine;
 mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod host;
 mod instance;
 mod limits;

@@ -1,3 +1,7 @@
-//! What runs the agent: telemetry bootstrap, tasks, shutdown.
+//! What runs the agent: telemetry bootstrap, logs, TLS provider, tasks, shutdown.
+
+pub mod logging;
 pub mod shutdown;
 pub mod tasks;
+pub mod telemetry;
+pub mod tls;

@@ -190,7 +190,8 @@ impl Gauges {
         let mut refused = HashSet::new();
         let mut overflow: Option<f64> = None;
         let mut settled = Vec::with_capacity(joined.len().min(self.budget));
-        let (known, new): (Vec<_>, Vec<_>) = joined.into_iter().partition(|(labels, _)| admitted.series.contains(labels));
+        let (known, new): (Vec<_>, Vec<_>) =
+            joined.into_iter().partition(|(labels, _)| admitted.series.contains(labels));
         settled.extend(known);
         for (labels, value) in new {
             if admitted.series.len() < self.budget {

@@ -25,8 +25,8 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub const DEFAULT_MAX_SERIES: usize = 2_000;
 
 /// From a millisecond, the least a hop can take here, to half an hour, when any bucket would do.
-const HOP_SECONDS: [f64; 16] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 1_800.0];
+const HOP_SECONDS: [f64; 17] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
 /// A call handles a batch: tens of microseconds to the call limit's default of one second.
 const CALL_SECONDS: [f64; 12] =
     [0.000_01, 0.000_025, 0.000_1, 0.000_25, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 10.0];
@@ -54,11 +54,7 @@ const COUNTERS: [Spec; 10] = [
         help: "Change events made durable at the target.",
         labels: &["source", "table", "operation"],
     },
-    Spec {
-        name: "cdc_dead_letters_total",
-        help: "Events stored as dead letters.",
-        labels: &["pipeline", "reason"],
-    },
+    Spec { name: "cdc_dead_letters_total", help: "Events stored as dead letters.", labels: &["pipeline", "reason"] },
     Spec {
         name: "cdc_unchanged_toast_values_total",
         help: "Values the source did not send because they did not change; the target's column was left alone.",
@@ -135,7 +131,7 @@ impl Level {
             }
             Self::ProofAge => (
                 "cdc_lag_proof_age_seconds",
-                "Age of the moment until which everything committed is proven visible at the target.",
+                "Age of the moment until which everything committed is proven visible; absent before the first proof.",
                 &["pipeline"],
                 Join::Largest,
             ),
@@ -222,11 +218,13 @@ impl Instruments {
             hop: meter
                 .f64_histogram("cdc_hop_duration_seconds")
                 .with_description("How long a part of the way took; a sample of at most eight events a batch.")
+                .with_unit("s")
                 .with_boundaries(HOP_SECONDS.to_vec())
                 .build(),
             call: meter
                 .f64_histogram("plugin_call_duration_seconds")
                 .with_description("How long a call into a plugin took.")
+                .with_unit("s")
                 .with_boundaries(CALL_SECONDS.to_vec())
                 .build(),
             db: conventions.map(|meter| {
@@ -296,6 +294,7 @@ fn register(inner: &Arc<Inner>, meter: &Meter, conventions: Option<&Meter>) {
         meter
             .u64_observable_counter(spec.name)
             .with_description(spec.help)
+            .with_unit(unit(spec.name))
             .with_callback(move |observe| {
                 let Some(inner) = weak.upgrade() else { return };
                 if let Some(counters) = inner.counters.get(index) {
@@ -322,6 +321,7 @@ fn register(inner: &Arc<Inner>, meter: &Meter, conventions: Option<&Meter>) {
         meter
             .f64_observable_gauge(gauges.spec.name)
             .with_description(gauges.spec.help)
+            .with_unit(unit(gauges.spec.name))
             .with_callback(move |observe| {
                 let Some(inner) = weak.upgrade() else { return };
                 if let Some((level, gauges)) = inner.gauges.get(index) {
@@ -346,6 +346,17 @@ fn register(inner: &Arc<Inner>, meter: &Meter, conventions: Option<&Meter>) {
                 }
             })
             .build();
+    }
+}
+
+/// Names follow Prometheus and end with the unit; over OTLP the unit is told as well.
+fn unit(name: &str) -> &'static str {
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    match name.rsplit('_').next() {
+        Some("seconds") => "s",
+        Some("bytes") => "By",
+        Some("messages") => "{message}",
+        _ => "",
     }
 }
 
@@ -453,11 +464,11 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
         }
         Level::LagState => {
             let state = observer.recent_lag(now_ms).state;
-            values.extend(
-                LagState::ALL.map(|one| (vec![name(), Label::Word(one.as_str())], one_of(one == state))),
-            );
+            values.extend(LagState::ALL.map(|one| (vec![name(), Label::Word(one.as_str())], one_of(one == state))));
         }
-        Level::ProofAge => values.push((vec![name()], seconds(observer.recent_lag(now_ms).proof_age_ms))),
+        Level::ProofAge => {
+            values.extend(observer.recent_lag(now_ms).proof_age_ms.map(|age| (vec![name()], seconds(age))));
+        }
         Level::CatchupEta => {
             values.extend(observer.recent_lag(now_ms).catchup_eta_seconds.map(|eta| (vec![name()], eta)));
         }

@@ -100,10 +100,8 @@ pub struct LagReport {
     pub messages: Option<u64>,
     /// Worst partition; 0 only when caught up; `None` while nothing is known.
     pub time_lag_ms: Option<i64>,
-    /// Age of the oldest partition's proof; before the first proof, the time since the pipeline began.
-    pub proof_age_ms: i64,
-    /// False before the first proof of all partitions.
-    pub proven: bool,
+    /// Age of the oldest partition's proof; `None` before every partition had one.
+    pub proof_age_ms: Option<i64>,
     /// Until the backlog is gone at the present rates: 0 when caught up, `None` when it is not shrinking or unknown.
     pub catchup_eta_seconds: Option<f64>,
     /// How far the source's clock is ahead of this agent's, at least.
@@ -142,11 +140,7 @@ impl Default for TopicLag {
 
 impl TopicLag {
     fn of(partition: &PartitionLag) -> Self {
-        Self {
-            state: partition.state,
-            ms: partition.time_lag_ms.unwrap_or(0),
-            blind: partition.time_lag_ms.is_none(),
-        }
+        Self { state: partition.state, ms: partition.time_lag_ms.unwrap_or(0), blind: partition.time_lag_ms.is_none() }
     }
 
     fn worsen(&mut self, other: Self) {
@@ -165,7 +159,6 @@ pub struct Lag {
     life: Life,
     skew: Skew,
     rates: Rates,
-    began_ms: Option<i64>,
 }
 
 impl Lag {
@@ -179,13 +172,11 @@ impl Lag {
             life: Life::default(),
             skew: Skew::default(),
             rates: Rates::default(),
-            began_ms: None,
         }
     }
 
     /// These partitions are this agent's now.
-    pub fn assigned(&mut self, partitions: &[(Arc<str>, i32)], at_ms: i64) {
-        self.began_ms.get_or_insert(at_ms);
+    pub fn assigned(&mut self, partitions: &[(Arc<str>, i32)]) {
         for key in partitions {
             // An assignment that is repeated (cooperative rebalancing) keeps what is known.
             self.partitions.entry(key.clone()).or_insert_with(Partition::new);
@@ -214,7 +205,6 @@ impl Lag {
 
     /// The end of a partition (its high watermark) as the broker told it.
     pub fn end_offset(&mut self, topic: &Arc<str>, partition: i32, end: i64, at_ms: i64) {
-        self.began_ms.get_or_insert(at_ms);
         let life_ms = self.life.newest(topic).map(|stamp| self.skew.correct(stamp));
         if let Some(known) = self.partitions.get_mut(&(Arc::clone(topic), partition)) {
             let grown = known.end(end, at_ms, life_ms);
@@ -226,7 +216,6 @@ impl Lag {
 
     /// Everything below `next` is durable at the target.
     pub fn frontier(&mut self, topic: &Arc<str>, partition: i32, next: i64, at_ms: i64) {
-        self.began_ms.get_or_insert(at_ms);
         if let Some(known) = self.partitions.get_mut(&(Arc::clone(topic), partition)) {
             let moved = known.frontier(next, at_ms);
             if !self.life.is_heartbeat(topic) {
@@ -301,7 +290,8 @@ impl Lag {
         if data().next().is_none() {
             doubts.insert(Doubt::NoPartitions.as_str());
         }
-        let messages = data().map(|partition| partition.messages).sum::<Option<u64>>().filter(|_| data().next().is_some());
+        let messages =
+            data().map(|partition| partition.messages).sum::<Option<u64>>().filter(|_| data().next().is_some());
         let proven_until_ms =
             data().map(|p| p.proven_until_ms).reduce(|oldest, next| oldest.zip(next).map(|(a, b)| a.min(b))).flatten();
         let rates = self.rates.per_second(now_ms);
@@ -311,12 +301,13 @@ impl Lag {
             messages,
             time_lag_ms: match state {
                 LagState::CaughtUp => Some(0),
-                LagState::Unknown => data().map(|p| p.time_lag_ms).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten(),
+                LagState::Unknown => {
+                    data().map(|p| p.time_lag_ms).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten()
+                }
                 LagState::Behind | LagState::Stalled => data().filter_map(|p| p.time_lag_ms).max(),
             }
             .filter(|lag| state == LagState::CaughtUp || *lag > 0),
-            proof_age_ms: now_ms.saturating_sub(proven_until_ms.or(self.began_ms).unwrap_or(now_ms)).max(0),
-            proven: proven_until_ms.is_some(),
+            proof_age_ms: proven_until_ms.map(|until| now_ms.saturating_sub(until).max(0)),
             catchup_eta_seconds: match state {
                 LagState::CaughtUp => Some(0.0),
                 LagState::Behind | LagState::Stalled => {

@@ -64,8 +64,12 @@ impl Life {
         if let Some(known) = self.speaker.get(topic) {
             return known.clone();
         }
-        let found =
-            self.connectors.keys().filter(|heartbeat| speaks_for(heartbeat, topic)).max_by_key(|name| name.len()).cloned();
+        let found = self
+            .connectors
+            .keys()
+            .filter(|heartbeat| speaks_for(heartbeat, topic))
+            .max_by_key(|name| name.len())
+            .cloned();
         self.speaker.insert(Arc::clone(topic), found.clone());
         found
     }

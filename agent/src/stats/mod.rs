@@ -9,6 +9,8 @@ pub mod family;
 pub mod hops;
 pub mod instruments;
 pub mod lag;
+#[cfg(test)]
+mod lag_tests;
 pub mod life;
 pub mod observer;
 pub mod partition;

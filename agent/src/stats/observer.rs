@@ -150,8 +150,7 @@ impl Observer {
 
     /// These partitions are this agent's now.
     pub fn assigned(&self, partitions: &[(Arc<str>, i32)]) {
-        let now_ms = self.instruments.now_ms();
-        self.lock().lag.assigned(partitions, now_ms);
+        self.lock().lag.assigned(partitions);
     }
 
     /// These partitions are somebody else's now: their series end.

@@ -167,7 +167,8 @@ impl Partition {
 
     /// An event committed at this time is durable.
     pub(crate) fn newest_source_ts(&mut self, source_ts_ms: i64) {
-        self.newest_source_ts_ms = Some(self.newest_source_ts_ms.map_or(source_ts_ms, |newest| newest.max(source_ts_ms)));
+        self.newest_source_ts_ms =
+            Some(self.newest_source_ts_ms.map_or(source_ts_ms, |newest| newest.max(source_ts_ms)));
     }
 
     fn push_ahead(&mut self, seen: EndSeen) {

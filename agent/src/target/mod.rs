@@ -8,10 +8,14 @@
 pub mod error;
 #[cfg(test)]
 pub mod fixture;
+pub mod mongodb;
+pub mod losses;
 pub mod plan;
+pub mod postgres;
 pub mod sql;
 pub mod sqlite;
 pub mod stdout;
+pub mod text;
 
 use async_trait::async_trait;
 

@@ -1,22 +1,20 @@
-//! The plugin chain.
+//! The plugin chain: every batch goes through the configured plugins in order, and each event leaves with one verdict:
+//! keep, drop, or fail with a reason.
+//!
+//! Lends the batch to guests through a [`View`] and takes it back; decides what a trap means ([`Chain`]). Never
+//! touches offsets, and writes no dead letters: the verdicts say what the pipeline shall do. Calls block, so they
+//! belong on a thread of their own.
 
-use crate::batch::Batch;
+mod chain;
+mod load;
+mod native;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod view;
 
-/// Why the chain halted.
-#[derive(Debug, thiserror::Error)]
-#[error("halted")]
-pub struct ChainError;
-
-/// The chain.
-#[derive(Debug, Default)]
-pub struct Chain;
-
-impl Chain {
-    /// Runs the plugins over a batch.
-    ///
-    /// # Errors
-    /// When a plugin halts.
-    pub fn apply(&mut self, _batch: &mut Batch) -> Result<(), ChainError> {
-        Ok(())
-    }
-}
+pub use chain::{Chain, ChainError, Link, PluginStats, TrapPolicy};
+pub use load::{BuildError, build};
+pub use native::mask_email;
+pub use view::View;

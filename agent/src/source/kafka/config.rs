@@ -123,7 +123,11 @@ impl TryFrom<&raw::Kafka> for KafkaConfig {
         }
         let topics = match (&raw.topic_pattern, raw.topics.as_slice()) {
             (Some(_), [_, ..]) => {
-                return Err(Invalid::new("topic_pattern", "both `topics` and `topic_pattern` are set", "keep one of them"));
+                return Err(Invalid::new(
+                    "topic_pattern",
+                    "both `topics` and `topic_pattern` are set",
+                    "keep one of them",
+                ));
             }
             (Some(pattern), []) => Topics::Pattern(whole(pattern)?),
             (None, []) => Topics::Names(vec![DEFAULT_TOPIC.into()]),
@@ -131,12 +135,14 @@ impl TryFrom<&raw::Kafka> for KafkaConfig {
         };
         if let Topics::Names(names) = &topics {
             for (at, name) in names.iter().enumerate() {
-                check_topic(name).map_err(|why| Invalid::new(format!("topics[{at}]"), why, "see Kafka's rules for topic names"))?;
+                check_topic(name)
+                    .map_err(|why| Invalid::new(format!("topics[{at}]"), why, "see Kafka's rules for topic names"))?;
             }
         }
         for (at, name) in raw.heartbeat_topics.iter().enumerate() {
-            check_topic(name)
-                .map_err(|why| Invalid::new(format!("heartbeat_topics[{at}]"), why, "see Kafka's rules for topic names"))?;
+            check_topic(name).map_err(|why| {
+                Invalid::new(format!("heartbeat_topics[{at}]"), why, "see Kafka's rules for topic names")
+            })?;
         }
         let mut properties = Vec::new();
         for (name, value) in &raw.properties {

@@ -1,11 +1,12 @@
 //! Callbacks of librdkafka: noted here, acted upon by the reader between polls.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -36,12 +37,18 @@ pub enum Notice {
 #[derive(Debug, Default)]
 pub(super) struct Context {
     notices: Mutex<VecDeque<Notice>>,
+    closing: AtomicBool,
 }
 
 impl Context {
     /// Takes the notices that have come in.
     pub(super) fn take(&self) -> VecDeque<Notice> {
         std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on rebalances are answered on the spot: nobody polls and acts upon notices any more.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
     }
 
     fn note(&self, notice: Notice) {
@@ -86,9 +93,17 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn rebalance(&self, _: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         // Not acted upon here: before partitions are given up, what is in flight must be durable; before they are read,
         // the target must say from where. librdkafka waits for the assign or unassign call that the reader makes.
+        if self.closing.load(Ordering::Acquire) {
+            if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS
+                && let Err(error) = consumer.incremental_unassign(list)
+            {
+                tracing::debug!(%error, "partitions not given up while closing");
+            }
+            return;
+        }
         match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.note(Notice::Assigned(partitions(list))),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.note(Notice::Revoked(partitions(list))),

@@ -14,8 +14,8 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 pub use config::{KafkaConfig, StartAt};
-pub use context::{Notice, Partition};
 use context::Context;
+pub use context::{Notice, Partition};
 
 /// Why the source cannot go on by itself.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +210,13 @@ impl KafkaSource {
             }
         }
         Ok(missing)
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        // The consumer leaves the group when it is dropped, and waits for its partitions to be given up.
+        self.consumer.context().close();
     }
 }
 

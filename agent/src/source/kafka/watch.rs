@@ -96,7 +96,8 @@ impl Watch {
             let mut list = TopicPartitionList::new();
             for topic in &self.heartbeat_topics {
                 let metadata = self.consumer.fetch_metadata(Some(topic), timeout)?;
-                for partition in metadata.topics().iter().filter(|t| t.name() == &**topic).flat_map(|t| t.partitions()) {
+                for partition in metadata.topics().iter().filter(|t| t.name() == &**topic).flat_map(|t| t.partitions())
+                {
                     list.add_partition_offset(topic, partition.id(), Offset::OffsetTail(1))?;
                 }
             }

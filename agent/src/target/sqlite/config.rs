@@ -6,10 +6,6 @@ use std::time::Duration;
 use crate::config::invalid::Invalid;
 use crate::config::raw;
 
-/// How long a deleted row's version is remembered (at_least_once): longer than any agent that lost its partitions can
-/// plausibly stay asleep and still hold unwritten records.
-pub const DELETE_GRACE: Duration = Duration::from_secs(24 * 3600);
-
 /// What the target needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -28,7 +24,7 @@ impl Settings {
     ///
     /// # Errors
     /// When the path cannot be one of a database file.
-    pub fn new(raw: &raw::SqliteTarget, delete_grace: Option<Duration>) -> Result<Self, Invalid> {
+    pub fn from_raw(raw: &raw::SqliteTarget, delete_grace: Duration) -> Result<Self, Invalid> {
         let path = &raw.path;
         if path.as_os_str().is_empty() {
             return Err(Invalid::new("path", "is empty", "write the path of the database file, such as ./shop.db"));
@@ -54,7 +50,7 @@ impl Settings {
                 raw::Synchronous::Full => "FULL",
                 raw::Synchronous::Normal => "NORMAL",
             },
-            delete_grace: delete_grace.unwrap_or(DELETE_GRACE),
+            delete_grace,
         })
     }
 }
@@ -65,13 +61,13 @@ mod tests {
 
     fn settings(path: &str) -> Result<Settings, Invalid> {
         let raw = raw::SqliteTarget { path: path.into(), ledger: true, synchronous: raw::Synchronous::Normal };
-        Settings::new(&raw, None)
+        Settings::from_raw(&raw, Duration::from_secs(86_400))
     }
 
     #[test]
     fn a_path_that_is_no_file_is_refused_with_a_hint() {
         let good = settings("./shop.db").unwrap();
-        assert_eq!((good.synchronous, good.delete_grace, good.ledger), ("NORMAL", DELETE_GRACE, true));
+        assert_eq!((good.synchronous, good.delete_grace, good.ledger), ("NORMAL", Duration::from_secs(86_400), true));
         for bad in ["", ":memory:", "/"] {
             let error = settings(bad).unwrap_err();
             assert_eq!(error.path, "path");

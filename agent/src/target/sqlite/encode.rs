@@ -6,10 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::event::{Cell, CellKind, Reason, SourceType};
-use crate::target::error::TargetError;
+use crate::decode::value::{Value, read};
+use crate::event::{CellKind, Reason};
+use crate::target::Lossy;
+use crate::target::error::{ErrorKind, TargetError};
+use crate::target::losses::Losses;
 use crate::target::plan::{Advance, DeliveryMode, KafkaCoordinates, Layout, RowAction, Step, WriteBatch};
 use crate::target::sql::{WriteColumn, cell_of, key_cells, origin_bytes, version_bytes, write_columns, write_key_text};
+use crate::target::text::write_text;
 
 /// A parameter of a statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,12 +90,14 @@ pub(super) struct Job {
     pub letters: Vec<Letter>,
     pub settled: Vec<KafkaCoordinates>,
     pub effects: Vec<(Arc<str>, i32, i64)>,
+    pub lossy: Vec<Lossy>,
     pub now_ms: i64,
 }
 
 /// Encodes a batch.
 pub(super) fn encode(write: &WriteBatch<'_>, ledger: bool) -> Result<Job, TargetError> {
     let mut arena = Vec::with_capacity(write.batch.data.len() / 2);
+    let mut losses = Losses::default();
     let mut work = Vec::with_capacity(write.steps.len());
     for step in write.steps {
         work.push(match step {
@@ -99,7 +105,7 @@ pub(super) fn encode(write: &WriteBatch<'_>, ledger: bool) -> Result<Job, Target
             Step::Rows(tables) => {
                 let mut out = Vec::with_capacity(tables.len());
                 for table in tables {
-                    out.push(encode_table(write, &table.layout, &table.ops, &mut arena)?);
+                    out.push(encode_table(write, &table.layout, &table.ops, &mut arena, &mut losses)?);
                 }
                 Work::Rows(out)
             }
@@ -117,6 +123,7 @@ pub(super) fn encode(write: &WriteBatch<'_>, ledger: bool) -> Result<Job, Target
         settled: write.settled.to_vec(),
         effects: effects.iter().filter_map(|at| origin(write.batch, *at)).collect(),
         now_ms: write.now_ms,
+        lossy: losses.into_inner(),
         arena,
     })
 }
@@ -132,6 +139,7 @@ fn encode_table(
     layout: &Arc<Layout>,
     ops: &[crate::target::plan::RowOp],
     arena: &mut Vec<u8>,
+    losses: &mut Losses,
 ) -> Result<Table, TargetError> {
     let columns = write_columns(layout);
     let mut table = Table {
@@ -158,7 +166,14 @@ fn encode_table(
             if cell.kind == CellKind::Unavailable && action == Action::Upsert {
                 action = Action::Patch;
             }
-            table.params.push(encode_cell(write.batch, cell, &column.ty, arena));
+            let typed = read(write.batch, cell, &column.ty).map_err(|unfit| {
+                let message = format!("the value of the column `{}` of `{}` {unfit}", column.name, layout.table);
+                TargetError::new(ErrorKind::BadValue, message).at_event(op.event).caused_by(unfit)
+            })?;
+            if let Some(loss) = typed.loss {
+                losses.add(&layout.table, &column.name, loss.as_str(), op.event);
+            }
+            table.params.push(encode_value(&typed.value, arena));
         }
         let start = arena.len();
         if guarded && action == Action::Append {
@@ -197,26 +212,22 @@ fn encode_letter(batch: &Batch, letter: &crate::target::plan::DeadLetter, arena:
     })
 }
 
-/// The cell as SQLite keeps it.
-fn encode_cell(batch: &Batch, cell: Cell, _ty: &SourceType, arena: &mut Vec<u8>) -> Param {
-    match cell.kind {
-        CellKind::Absent | CellKind::Unavailable => Param::Absent,
-        CellKind::Null => Param::Null,
-        CellKind::False => Param::Integer(0),
-        CellKind::True => Param::Integer(1),
-        CellKind::Number => {
-            let text = batch.str(cell.span);
-            match (text.parse::<i64>(), text.parse::<f64>()) {
-                (Ok(integer), _) => Param::Integer(integer),
-                // An integer past 64 bits keeps its digits as text rather than lose them.
-                (_, Ok(real)) if text.contains(['.', 'e', 'E']) => Param::Real(real),
-                _ => Param::Text(keep(text.as_bytes(), arena)),
-            }
+/// A value as SQLite keeps it: what it has no type for is text.
+fn encode_value(value: &Value<'_>, arena: &mut Vec<u8>) -> Param {
+    match value {
+        Value::Unset => Param::Absent,
+        Value::Null => Param::Null,
+        Value::Bool(value) => Param::Integer(i64::from(*value)),
+        Value::Int(value) => Param::Integer(*value),
+        // SQLite would turn NaN into NULL.
+        Value::Float(value) if !value.is_nan() => Param::Real(*value),
+        Value::Bytes(bytes) => Param::Blob(keep(bytes, arena)),
+        Value::Geometry { wkb: Some(wkb), .. } => Param::Blob(keep(wkb, arena)),
+        other => {
+            let start = arena.len();
+            write_text(other, arena);
+            Param::Text(start..arena.len())
         }
-        CellKind::Text | CellKind::Escaped | CellKind::Json => match batch.text(cell) {
-            Some(text) => Param::Text(keep(text.as_bytes(), arena)),
-            None => Param::Null,
-        },
     }
 }
 

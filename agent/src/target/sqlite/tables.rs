@@ -136,8 +136,7 @@ const fn declared(ty: &SourceType) -> &'static str {
         SourceType::Unknown => "",
         SourceType::Boolean | SourceType::Int32 | SourceType::Int64 | SourceType::Year => "INTEGER",
         SourceType::Float32 | SourceType::Float64 => "REAL",
-        SourceType::Bytes => "BLOB",
-        SourceType::IntervalMicros => "INTEGER",
+        SourceType::Bytes | SourceType::Geometry => "BLOB",
         _ => "TEXT",
     }
 }

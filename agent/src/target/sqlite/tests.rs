@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -27,7 +28,7 @@ impl Db {
     async fn target(dir: &TempDir) -> SqliteTarget {
         let path = dir.path().join("shop.db");
         let raw = raw::SqliteTarget { path, ledger: true, synchronous: raw::Synchronous::Normal };
-        let mut target = SqliteTarget::new(Settings::new(&raw, None).unwrap());
+        let mut target = SqliteTarget::new(Settings::from_raw(&raw, Duration::from_secs(86_400)).unwrap());
         target.open().await.unwrap();
         target
     }
@@ -368,7 +369,7 @@ async fn a_writer_in_another_process_makes_a_conflict_and_an_unopened_target_say
     let mut db = Db::new().await;
     let other = db.other();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    db.target.open.as_ref().unwrap().connection.busy_timeout(std::time::Duration::from_millis(10)).unwrap();
+    db.target.open.as_ref().unwrap().connection.busy_timeout(Duration::from_millis(10)).unwrap();
     assert_eq!(db.kind(&batch().advance(None, 1)).await, ErrorKind::Conflict);
     other.execute_batch("ROLLBACK").unwrap();
     db.apply(&batch().advance(None, 1)).await.unwrap();
@@ -376,7 +377,85 @@ async fn a_writer_in_another_process_makes_a_conflict_and_an_unopened_target_say
 
     let path = db.dir.path().join("none/shop.db");
     let raw = raw::SqliteTarget { path, ledger: false, synchronous: raw::Synchronous::Full };
-    let mut target = SqliteTarget::new(Settings::new(&raw, None).unwrap());
+    let mut target = SqliteTarget::new(Settings::from_raw(&raw, Duration::from_secs(86_400)).unwrap());
     assert_eq!(target.open().await.unwrap_err().kind, ErrorKind::Storage);
     assert_eq!(target.ping().await.unwrap_err().kind, ErrorKind::Network);
+}
+
+#[tokio::test]
+async fn every_source_type_is_kept_in_a_form_that_can_be_read_back() {
+    let mut db = Db::new().await;
+    let types = layout(
+        "types",
+        1,
+        &[
+            ("id", SourceType::Int64),
+            ("price", SourceType::Decimal { scale: 2 }),
+            ("any", SourceType::VariableDecimal),
+            ("day", SourceType::DateDays),
+            ("at", SourceType::TimestampMicros),
+            ("nano", SourceType::TimestampNanos),
+            ("zoned", SourceType::ZonedTimestamp),
+            ("clock", SourceType::TimeMicros),
+            ("blob", SourceType::Bytes),
+            ("uuid", SourceType::Uuid),
+            ("bits", SourceType::Bits { length: 3 }),
+            ("tags", SourceType::Array(Box::new(SourceType::Text))),
+            ("nan", SourceType::Float64),
+            ("free", SourceType::Unknown),
+        ],
+        true,
+    );
+    let planned = batch()
+        .upsert(
+            &types,
+            1,
+            &[
+                Num("1"),
+                Text("BNI="),
+                Json(r#"{"scale":1,"value":"/w=="}"#),
+                Num("19782"),
+                Num("1709243999999999"),
+                Num("1709243999999999001"),
+                Text("2024-02-29T21:59:59.5Z"),
+                Num("3600000000"),
+                Text("AP8="),
+                Text("ABABABAB-abab-abab-abab-abababababab"),
+                Text("BQ=="),
+                Json(r#"["a",null]"#),
+                Text("NaN"),
+                Num("18446744073709551615"),
+            ],
+        )
+        .advance(None, 1);
+    let applied = db.apply(&planned).await.unwrap();
+    assert_eq!(applied.lossy.len(), 1);
+    assert_eq!((applied.lossy[0].column.as_str(), applied.lossy[0].count, applied.lossy[0].event), ("nano", 1, 0));
+    assert_eq!(
+        db.rows("SELECT * FROM types")[0].split('|').collect::<Vec<_>>(),
+        [
+            "1",
+            "'12.34'",
+            "'-0.1'",
+            "'2024-02-29'",
+            "'2024-02-29 21:59:59.999999'",
+            "'2024-02-29 21:59:59.999999'",
+            "'2024-02-29 21:59:59.500000Z'",
+            "'01:00:00'",
+            "x'00ff'",
+            "'abababab-abab-abab-abab-abababababab'",
+            "'101'",
+            r#"'["a",null]'"#,
+            "'NaN'",
+            "'18446744073709551615'",
+        ]
+    );
+    // What does not hold what its type says names column and event, never the value.
+    let broken = batch()
+        .upsert(&orders(), 1, &[Num("1"), Null, Null])
+        .upsert(&orders(), 1, &[Num("2"), Null, Text("s3cret")])
+        .advance(Some(1), 3);
+    let error = db.apply(&broken).await.unwrap_err();
+    assert_eq!((error.kind, error.event), (ErrorKind::BadValue, Some(1)));
+    assert!(error.message.contains("`paid`") && !error.message.contains("s3cret"), "{error}");
 }

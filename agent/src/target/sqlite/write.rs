@@ -56,7 +56,7 @@ fn transaction(
     if job.mode == DeliveryMode::ExactlyOnce {
         state::advance(&tx, job)?;
     }
-    let mut applied = Applied::default();
+    let mut applied = Applied { lossy: job.lossy.clone(), ..Applied::default() };
     for work in &job.work {
         match work {
             Work::Rows(tables) => {

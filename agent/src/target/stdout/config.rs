@@ -17,7 +17,7 @@ impl Settings {
     ///
     /// # Errors
     /// When the path cannot be one of a file.
-    pub fn new(raw: &raw::StdoutTarget) -> Result<Self, Invalid> {
+    pub fn from_raw(raw: &raw::StdoutTarget) -> Result<Self, Invalid> {
         if let Some(path) = &raw.path
             && (path.as_os_str().is_empty() || path.is_dir())
         {

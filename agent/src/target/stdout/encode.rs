@@ -3,9 +3,11 @@
 use std::io::Write;
 
 use crate::batch::{Batch, write_json_string};
-use crate::event::{CellKind, Row};
+use crate::decode::value::read;
+use crate::event::{Cell, CellKind, Row, SourceType};
 use crate::target::plan::{Layout, RowAction, RowOp, Step, WriteBatch};
 use crate::target::sql::key_cells;
+use crate::target::text::write_json;
 
 /// Appends the lines of a batch; answers how many.
 pub(super) fn encode(write: &WriteBatch<'_>, out: &mut Vec<u8>) -> u64 {
@@ -35,27 +37,72 @@ pub(super) fn encode(write: &WriteBatch<'_>, out: &mut Vec<u8>) -> u64 {
 /// What every line of a layout repeats, as JSON: `"table":"…","key":{` and the column names with their colon.
 struct Names {
     table: Vec<u8>,
-    key: Vec<Vec<u8>>,
+    key: Vec<Name>,
     /// `None` for columns that are left out.
-    columns: Vec<Option<Vec<u8>>>,
+    columns: Vec<Option<Name>>,
+}
+
+struct Name {
+    json: Vec<u8>,
+    /// The type, unless its JSON can be passed on as it came.
+    convert: Option<SourceType>,
 }
 
 impl Names {
     fn new(layout: &Layout) -> Self {
-        let quoted = |name: &str| {
-            let mut out = Vec::with_capacity(name.len() + 3);
-            write_json_string(name.as_bytes(), &mut out);
-            out.push(b':');
-            out
+        let quoted = |name: &str, ty: &SourceType| {
+            let mut json = Vec::with_capacity(name.len() + 3);
+            write_json_string(name.as_bytes(), &mut json);
+            json.push(b':');
+            Name { json, convert: (!is_plain(ty)).then(|| ty.clone()) }
         };
         let mut table = b"\"table\":".to_vec();
         write_json_string(layout.table.as_bytes(), &mut table);
         table.extend_from_slice(b",\"key\":{");
         Self {
             table,
-            key: layout.key.iter().map(|k| quoted(&k.name)).collect(),
-            columns: layout.columns.iter().map(|c| c.write.then(|| quoted(&c.name))).collect(),
+            key: layout.key.iter().map(|k| quoted(&k.name, &k.ty)).collect(),
+            columns: layout.columns.iter().map(|c| c.write.then(|| quoted(&c.name, &c.ty))).collect(),
         }
+    }
+}
+
+/// Types whose JSON means the same to everybody.
+const fn is_plain(ty: &SourceType) -> bool {
+    use SourceType as S;
+    matches!(
+        ty,
+        S::Unknown
+            | S::Boolean
+            | S::Int32
+            | S::Int64
+            | S::Float32
+            | S::Float64
+            | S::Text
+            | S::Bytes
+            | S::Json
+            | S::Xml
+            | S::Uuid
+            | S::Enum
+            | S::EnumSet
+            | S::Year
+            | S::Map
+            | S::MongoDocument
+            | S::ZonedTime
+            | S::ZonedTimestamp
+            | S::IsoDate
+            | S::IsoTime
+            | S::IsoTimestamp
+            | S::IntervalIso
+    )
+}
+
+/// A name and its value. A value that is not what its type says goes out as it came: this target is for looking.
+fn write_cell(batch: &Batch, cell: Cell, name: &Name, out: &mut Vec<u8>) {
+    out.extend_from_slice(&name.json);
+    match name.convert.as_ref().map(|ty| read(batch, cell, ty)) {
+        Some(Ok(typed)) => write_json(&typed.value, out),
+        Some(Err(_)) | None => batch.write_json(cell, out),
     }
 }
 
@@ -72,8 +119,7 @@ fn line(batch: &Batch, layout: &Layout, names: &Names, op: &RowOp, out: &mut Vec
         if i > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(name);
-        batch.write_json(*cell, out);
+        write_cell(batch, *cell, name, out);
     }
     out.push(b'}');
     if let Some(row) = row {
@@ -95,8 +141,7 @@ fn write_row(batch: &Batch, names: &Names, row: Row, out: &mut Vec<u8>) {
             out.push(b',');
         }
         first = false;
-        out.extend_from_slice(name);
-        batch.write_json(*cell, out);
+        write_cell(batch, *cell, name, out);
     }
     out.push(b'}');
 }

@@ -1,0 +1,45 @@
+//! `/api/v1/*`: the status as JSON, read-only. Fields are added, never renamed or removed, within `v1`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::http::Surface;
+use crate::stats::PipelineStatus;
+
+#[derive(Debug, Serialize)]
+struct Status {
+    name: Arc<str>,
+    version: &'static str,
+    started_at_ms: i64,
+    now_ms: i64,
+    pipelines: Vec<PipelineStatus>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Problem {
+    pub(crate) error: &'static str,
+}
+
+pub(crate) async fn status(State(surface): State<Surface>) -> Response {
+    let pipelines = surface.instruments.observers().iter().map(|observer| observer.status()).collect();
+    Json(Status {
+        name: Arc::clone(&surface.name),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at_ms: surface.started_at_ms,
+        now_ms: surface.instruments.now_ms(),
+        pipelines,
+    })
+    .into_response()
+}
+
+pub(crate) async fn pipeline(State(surface): State<Surface>, Path(name): Path<String>) -> Response {
+    match surface.instruments.observers().iter().find(|observer| **observer.pipeline() == *name) {
+        Some(observer) => Json(observer.status()).into_response(),
+        None => (StatusCode::NOT_FOUND, Json(Problem { error: "no such pipeline" })).into_response(),
+    }
+}

@@ -1,0 +1,166 @@
+//! Connects, and says what kind a PostgreSQL error is.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Error};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::target::error::{ErrorKind, TargetError};
+
+use super::config::{Settings, parse};
+
+/// What every session is set to.
+/// UTC, since timestamps without zone that meet a column with one are UTC at the source. A lock somebody else holds is
+/// waited for no longer than 30 s, and an agent that was stopped in the middle of a transaction loses its locks after 15 s:
+/// its partitions have a new owner by then.
+const SESSION: &str = "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET lock_timeout = '30s';
+    SET idle_in_transaction_session_timeout = '15s'; SET standard_conforming_strings = on";
+
+/// Opens a session.
+pub(super) async fn connect(settings: &Settings) -> Result<Client, TargetError> {
+    let mut config = parse(&settings.uri).map_err(|e| TargetError::new(ErrorKind::Unsupported, e.message))?;
+    config.connect_timeout(settings.timeout);
+    if config.get_application_name().is_none() {
+        config.application_name("whimbrel");
+    }
+    let tls = MakeRustlsConnect::new(tls(settings, config.get_ssl_mode())?);
+    let doing = format!("cannot connect to PostgreSQL at {}", settings.server());
+    let connect = tokio::time::timeout(settings.timeout, config.connect(tls)).await;
+    let (client, connection) = connect
+        .map_err(|_| TargetError::new(ErrorKind::Network, format!("{doing}: no answer within {:?}", settings.timeout)))?
+        .map_err(|e| error(&doing, e))?;
+    // Ends by itself when the client is dropped or the connection breaks; both sides of an error reach the client's calls.
+    tokio::spawn(async move {
+        if let Err(cause) = connection.await {
+            tracing::debug!(error = %cause, "the connection to PostgreSQL ended");
+        }
+    });
+    client.batch_execute(SESSION).await.map_err(|e| error(&doing, e))?;
+    Ok(client)
+}
+
+fn tls(settings: &Settings, mode: SslMode) -> Result<ClientConfig, TargetError> {
+    let failed = |what: String| TargetError::new(ErrorKind::Unsupported, what);
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &settings.ca_file {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+        let unreadable = |e: &dyn std::fmt::Display| failed(format!("cannot read `{}`: {e}", path.display()));
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(&e))?;
+        for certificate in certificates {
+            roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
+        }
+        if roots.is_empty() {
+            return Err(failed(format!("`{}` holds no certificate", path.display())));
+        }
+    } else if mode != SslMode::Disable {
+        // Certificates the library cannot read are left out, as browsers do.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| failed(format!("cannot set up TLS: {e}")))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The error with its kind. `doing` must hold no row values.
+pub(super) fn error(doing: &str, cause: Error) -> TargetError {
+    let Some(db) = cause.as_db_error() else {
+        let kind = kind_without_code(&cause);
+        let deepest = std::error::Error::source(&cause).map(|s| format!(": {s}")).unwrap_or_default();
+        return TargetError::new(kind, format!("{doing}: {cause}{deepest}")).caused_by(cause);
+    };
+    let code = db.code().code();
+    let kind = kind(code);
+    match kind {
+        // The server's words repeat the value, and so would the cause's.
+        ErrorKind::BadValue => TargetError::new(kind, format!("{doing}: a value does not fit (SQLSTATE {code})")),
+        // The message names the constraint; the detail, which the cause would print, names the values.
+        ErrorKind::Constraint => TargetError::new(kind, format!("{doing}: {} (SQLSTATE {code})", db.message())),
+        _ => TargetError::new(kind, format!("{doing}: {} (SQLSTATE {code})", db.message())).caused_by(cause),
+    }
+}
+
+/// The error of a COMMIT: whatever ended the session may have come before or after the commit was durable.
+pub(super) fn commit_error(cause: Error) -> TargetError {
+    let lost = match cause.code() {
+        None => true,
+        Some(code) => {
+            let code = code.code();
+            code.starts_with("57P") || code.starts_with("08") || code == "40003"
+        }
+    };
+    let found = error("cannot commit", cause);
+    if lost { TargetError { kind: ErrorKind::CommitUnknown, ..found } } else { found }
+}
+
+fn kind_without_code(cause: &Error) -> ErrorKind {
+    let text = cause.to_string();
+    if cause.is_closed() || text.contains("communicating") || text.contains("connecting") || text.contains("timeout") {
+        ErrorKind::Network
+    } else if text.contains("TLS") || text.contains("authentication") {
+        ErrorKind::Authentication
+    } else {
+        ErrorKind::Unknown
+    }
+}
+
+/// The one table of SQLSTATE codes (PostgreSQL manual, appendix A): whole codes first, then classes.
+fn kind(code: &str) -> ErrorKind {
+    match code {
+        "57P01" | "57P02" | "57P03" | "57P05" | "25006" => return ErrorKind::NotPrimary,
+        "40003" => return ErrorKind::CommitUnknown,
+        "55P03" | "57014" | "25P03" | "25P04" | "55006" => return ErrorKind::Conflict,
+        "53100" | "58030" | "58P01" => return ErrorKind::Storage,
+        "21000" => return ErrorKind::Constraint,
+        "54000" | "54001" | "54011" => return ErrorKind::RowTooLarge,
+        "42501" => return ErrorKind::Authorization,
+        "42P01" | "42703" | "3F000" | "3D000" | "42704" | "42804" | "42P10" | "42883" | "42846" | "428C9" | "42809" => {
+            return ErrorKind::SchemaMismatch;
+        }
+        _ => {}
+    }
+    match code.get(..2) {
+        Some("08") => ErrorKind::Network,
+        Some("40") => ErrorKind::Conflict,
+        Some("53") => ErrorKind::Overloaded,
+        Some("22") => ErrorKind::BadValue,
+        Some("23" | "44") => ErrorKind::Constraint,
+        Some("28") => ErrorKind::Authentication,
+        Some("0A") => ErrorKind::Unsupported,
+        _ => ErrorKind::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_have_their_kinds() {
+        let table = [
+            (ErrorKind::Network, "08000 08001 08003 08006 08P01"),
+            (ErrorKind::NotPrimary, "57P01 57P02 57P03 25006"),
+            (ErrorKind::Conflict, "40001 40P01 55P03 57014"),
+            (ErrorKind::Overloaded, "53000 53200 53300"),
+            (ErrorKind::CommitUnknown, "40003"),
+            (ErrorKind::BadValue, "22001 22003 22007 22021 22P02 22P05"),
+            (ErrorKind::Constraint, "23502 23503 23505 23514 23P01 21000 44000"),
+            (ErrorKind::RowTooLarge, "54000"),
+            (ErrorKind::Authentication, "28000 28P01"),
+            (ErrorKind::Authorization, "42501"),
+            (ErrorKind::SchemaMismatch, "42P01 42703 3F000 3D000 42804 42P10"),
+            (ErrorKind::Storage, "53100 58030"),
+            (ErrorKind::Unsupported, "0A000"),
+            (ErrorKind::Unknown, "XX000 42601 25P02 00000 P0001"),
+        ];
+        for (expected, codes) in table {
+            for code in codes.split(' ') {
+                assert_eq!(kind(code), expected, "{code}");
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! PostgreSQL: rows in UNNEST batches, offsets and dead letters in a schema of the agent's own.
+//!
+//! A target table's column types come from the catalog, and each value is encoded for the type it meets there. Foreign
+//! keys are the target's own business: tables arrive on separate topics, so a child may come before its parent.
+
+pub mod config;
+
+mod bookkeeping;
+mod client;
+mod encode;
+mod plan;
+mod state;
+mod statements;
+mod tables;
+mod types;
+mod write;
+
+use async_trait::async_trait;
+
+use super::error::{ErrorKind, TargetError};
+use super::plan::WriteBatch;
+use super::{Applied, DeadLetterFilter, ParkedKey, StoredDeadLetter, StoredOffset, Target};
+
+pub use config::Settings;
+
+/// The PostgreSQL target.
+pub struct PostgresTarget {
+    settings: Settings,
+    names: state::Names,
+    session: Option<write::Session>,
+}
+
+impl PostgresTarget {
+    /// A target that is not connected yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let names = state::Names::new(&settings.state_schema);
+        Self { settings, names, session: None }
+    }
+
+    fn session(&mut self) -> Result<&mut write::Session, TargetError> {
+        if self.session.as_ref().is_some_and(|s| !s.is_usable()) {
+            self.session = None;
+        }
+        self.session.as_mut().ok_or_else(|| TargetError::new(ErrorKind::Network, "not connected to PostgreSQL"))
+    }
+}
+
+#[async_trait]
+impl Target for PostgresTarget {
+    async fn open(&mut self) -> Result<(), TargetError> {
+        self.session = None;
+        let client = client::connect(&self.settings).await?;
+        self.names.ensure(&client).await?;
+        self.session = Some(write::Session::new(client));
+        Ok(())
+    }
+
+    async fn offsets(
+        &mut self,
+        pipeline: &str,
+        partitions: &[(String, i32)],
+    ) -> Result<Vec<StoredOffset>, TargetError> {
+        let names = self.names.clone();
+        names.read_offsets(&self.session()?.client, pipeline, partitions).await
+    }
+
+    async fn apply(&mut self, write: &WriteBatch<'_>) -> Result<Applied, TargetError> {
+        let (settings, names) = (self.settings.clone(), self.names.clone());
+        let session = self.session()?;
+        let first = session.apply(&settings, &names, write).await;
+        let Err(cause) = first else { return first };
+        // What was known of the tables may be outdated: somebody has mended or changed one. Once more with a fresh look.
+        let outdated = session.tables.clear();
+        if cause.kind == ErrorKind::SchemaMismatch && outdated && session.is_usable() {
+            let again = session.apply(&settings, &names, write).await;
+            if again.is_err() {
+                session.tables.clear();
+            }
+            return again;
+        }
+        Err(cause)
+    }
+
+    async fn parked_keys(&mut self, pipeline: &str, topics: &[String]) -> Result<Vec<ParkedKey>, TargetError> {
+        let names = self.names.clone();
+        names.read_parked(&self.session()?.client, pipeline, topics).await
+    }
+
+    async fn dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<StoredDeadLetter>, TargetError> {
+        let names = self.names.clone();
+        names.read_dead_letters(&self.session()?.client, pipeline, filter).await
+    }
+
+    async fn dead_letter_count(&mut self, pipeline: &str) -> Result<u64, TargetError> {
+        let names = self.names.clone();
+        names.count_dead_letters(&self.session()?.client, pipeline).await
+    }
+
+    async fn ping(&mut self) -> Result<(), TargetError> {
+        let session = self.session()?;
+        session.client.check_connection().await.map_err(|e| client::error("PostgreSQL does not answer", e))
+    }
+}

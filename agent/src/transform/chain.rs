@@ -1,0 +1,249 @@
+//! The plugins of a pipeline in order, and what happens when one traps.
+//!
+//! A call that ends badly leaves the batch as it was. The events are then offered one by one, once, so that only those
+//! suffer that are bad alone; what a trap means for such an event is the link's policy.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::view::View;
+use crate::batch::Batch;
+use crate::event::{Reason, Verdict};
+use crate::plugin::{CallError, EventBatch, Instance, Trap};
+use crate::stats::{Instruments, PluginMeter};
+
+/// How many events of one batch may trap a plugin before the plugin is taken for broken rather than the events. A trap
+/// may cost the whole call budget, so this also bounds how long a batch can take.
+const MAX_TRAPS: u32 = 5;
+
+/// What a trap on a single event means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TrapPolicy {
+    /// The batch stops, and with it the pipeline, until somebody acts.
+    #[default]
+    Halt,
+    /// The event goes to the dead letters.
+    DeadLetter,
+    /// The event goes on as it was. Never for plugins that hide something.
+    Pass,
+}
+
+/// The chain cannot go on. The batch holds the work of earlier calls and must be thrown away, not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// A plugin trapped and its policy is to halt.
+    #[error("plugin {plugin} trapped on {topic}/{partition}/{offset}: {trap}")]
+    Halted {
+        /// The plugin.
+        plugin: String,
+        /// Where the event stands.
+        topic: String,
+        /// Where the event stands.
+        partition: i32,
+        /// Where the event stands.
+        offset: i64,
+        /// What happened.
+        trap: Trap,
+    },
+    /// Too many events trapped a plugin.
+    #[error("plugin {plugin} trapped on {MAX_TRAPS} events of one batch, last: {trap}")]
+    Broken {
+        /// The plugin.
+        plugin: String,
+        /// What happened the last time.
+        trap: Trap,
+    },
+}
+
+/// One plugin in its place.
+#[derive(Debug)]
+pub struct Link {
+    instance: Instance<View>,
+    policy: TrapPolicy,
+    meter: Arc<PluginMeter>,
+    stats: PluginStats,
+}
+
+/// What one plugin did so far, for status and terminal views.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginStats {
+    /// Its name.
+    pub plugin: String,
+    /// How often it was called.
+    pub calls: u64,
+    /// How many calls ended in a trap.
+    pub traps: u64,
+    /// How many events it kept.
+    pub kept: u64,
+    /// How many events it dropped.
+    pub dropped: u64,
+    /// How many events failed in it.
+    pub failed: u64,
+    /// How long it had batches, in all.
+    pub busy: Duration,
+    /// Its linear memory, in bytes.
+    pub memory: usize,
+}
+
+impl Link {
+    /// Puts a running plugin into a chain.
+    #[must_use]
+    pub fn new(instance: Instance<View>, policy: TrapPolicy, instruments: &Instruments) -> Self {
+        let plugin = instance.plugin();
+        let meter = PluginMeter::new(plugin.name(), &plugin.manifest().version, plugin.digest(), instruments);
+        let stats = PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
+        meter.memory_bytes(stats.memory as u64);
+        Link { instance, policy, meter, stats }
+    }
+
+    fn call(&mut self, view: View) -> (View, Result<(), CallError>) {
+        let start = Instant::now();
+        let (view, outcome) = self.instance.apply(view);
+        let took = start.elapsed();
+        self.stats.calls += 1;
+        self.stats.busy += took;
+        self.stats.memory = self.instance.memory();
+        let word = match &outcome {
+            Ok(()) => "ok",
+            Err(CallError::Refused(_)) => "error",
+            Err(CallError::Trapped(trap)) => {
+                self.stats.traps += 1;
+                self.meter.trap(trap.cause.as_str());
+                "trap"
+            }
+        };
+        self.meter.call(word, took);
+        self.meter.memory_bytes(self.stats.memory as u64);
+        (view, outcome)
+    }
+
+    fn apply(&mut self, mut view: View) -> (View, Result<(), ChainError>) {
+        view.show_kept();
+        if view.is_empty() {
+            return (view, Ok(()));
+        }
+        let rows: Vec<u32> = view.shown().to_vec();
+        let (mut view, outcome) = self.call(view);
+        let mut result = Ok(());
+        if let Err(error) = outcome {
+            tracing::warn!(plugin = self.stats.plugin, events = rows.len(), %error, "plugin failed on a batch");
+            (view, result) = match rows.as_slice() {
+                [one] => {
+                    let result = self.judge(&mut view, *one, error, &mut 0);
+                    (view, result)
+                }
+                _ => self.one_by_one(view, &rows),
+            };
+        }
+        self.count(&view, &rows);
+        (view, result)
+    }
+
+    fn one_by_one(&mut self, mut view: View, rows: &[u32]) -> (View, Result<(), ChainError>) {
+        let mut traps = 0;
+        for row in rows {
+            view.show_only(*row);
+            let outcome;
+            (view, outcome) = self.call(view);
+            if let Err(error) = outcome
+                && let Err(halt) = self.judge(&mut view, *row, error, &mut traps)
+            {
+                return (view, Err(halt));
+            }
+        }
+        (view, Ok(()))
+    }
+
+    /// What becomes of an event that fails alone.
+    fn judge(&self, view: &mut View, row: u32, error: CallError, traps: &mut u32) -> Result<(), ChainError> {
+        let plugin = &self.stats.plugin;
+        let trap = match error {
+            CallError::Refused(failure) => {
+                view.batch.fail(row as usize, Reason::TransformFailed, format!("{plugin}: {}: {}", failure.code, failure.message));
+                view.commit();
+                return Ok(());
+            }
+            CallError::Trapped(trap) => trap,
+        };
+        *traps += 1;
+        if *traps >= MAX_TRAPS {
+            return Err(ChainError::Broken { plugin: plugin.clone(), trap });
+        }
+        match self.policy {
+            TrapPolicy::Halt => {
+                let event = view.batch.events.get(row as usize);
+                let (topic, origin) = event.map_or((String::new(), None), |event| (view.batch.topic(event).to_owned(), Some(event.origin)));
+                Err(ChainError::Halted {
+                    plugin: plugin.clone(),
+                    topic,
+                    partition: origin.map_or(-1, |origin| origin.partition),
+                    offset: origin.map_or(-1, |origin| origin.offset),
+                    trap,
+                })
+            }
+            TrapPolicy::DeadLetter => {
+                view.batch.fail(row as usize, Reason::TransformTrapped, format!("{plugin}: {trap}"));
+                view.commit();
+                Ok(())
+            }
+            TrapPolicy::Pass => Ok(()),
+        }
+    }
+
+    fn count(&mut self, view: &View, rows: &[u32]) {
+        let (mut kept, mut dropped, mut failed) = (0, 0, 0);
+        for row in rows {
+            match view.batch.events.get(*row as usize).map(|event| event.verdict) {
+                Some(Verdict::Keep) => kept += 1,
+                Some(Verdict::Drop) => dropped += 1,
+                Some(Verdict::Fail(_)) | None => failed += 1,
+            }
+        }
+        self.stats.kept += kept;
+        self.stats.dropped += dropped;
+        self.stats.failed += failed;
+        for (verdict, count) in [("keep", kept), ("drop", dropped), ("fail", failed)] {
+            self.meter.events(verdict, count);
+        }
+    }
+}
+
+/// The plugins of one pipeline.
+#[derive(Debug, Default)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+impl Chain {
+    /// A chain of these links; without any it lets everything pass.
+    #[must_use]
+    pub fn new(links: Vec<Link>) -> Self {
+        Chain { links }
+    }
+
+    /// Runs a batch through all plugins. Blocks for as long as they take.
+    ///
+    /// # Errors
+    /// When a plugin stops the pipeline; the batch must then be thrown away and read again.
+    pub fn apply(&mut self, batch: &mut Batch) -> Result<(), ChainError> {
+        if self.links.is_empty() {
+            return Ok(());
+        }
+        let mut view = View::new(mem::take(batch));
+        let mut result = Ok(());
+        for link in &mut self.links {
+            (view, result) = link.apply(view);
+            if result.is_err() {
+                break;
+            }
+        }
+        *batch = view.into_batch();
+        result
+    }
+
+    /// What each plugin did so far, in order.
+    pub fn stats(&self) -> impl Iterator<Item = &PluginStats> {
+        self.links.iter().map(|link| &link.stats)
+    }
+}

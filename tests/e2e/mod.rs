@@ -1,0 +1,3 @@
+//! From one end to the other, through real servers.
+
+mod connectors;
