@@ -1,7 +1,7 @@
 //! Every target against its real server.
 
-mod mongodb;
-mod planned;
 #[path = "../../agent/src/target/fixture.rs"]
 mod fixture;
+mod mongodb;
+mod planned;
 mod postgres;

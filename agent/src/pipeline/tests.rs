@@ -79,7 +79,8 @@ impl World {
             delivery,
             use_group_offsets: false,
         };
-        let target = sqlite::SqliteTarget::new(sqlite::Settings::new(&target, None).unwrap());
+        let target =
+            sqlite::SqliteTarget::new(sqlite::Settings::from_raw(&target, Duration::from_secs(86_400)).unwrap());
         let parts = Parts {
             target: Box::new(target),
             chain: crate::transform::Chain::default(),
