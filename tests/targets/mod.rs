@@ -1,14 +1,9 @@
 //! Every target against its real server.
 
-<<<<<<< HEAD
+#[path = "../../agent/src/target/fixture.rs"]
+mod fixture;
 mod mongod;
 mod mongodb;
 mod mongodb_faults;
-mod planned;
-=======
->>>>>>> sql
-#[path = "../../agent/src/target/fixture.rs"]
-mod fixture;
-mod mongodb;
 mod planned;
 mod postgres;
