@@ -449,6 +449,10 @@ fn secret_in_the_clear(node: &Node) -> Option<Finding> {
     if scalar.resolved_from.is_some() || scalar.is_null() || scalar.text.is_empty() {
         return None;
     }
+    // Written `$${…}`: a reference for somebody else to resolve, such as Kafka Connect, and no secret itself.
+    if scalar.text.starts_with("${") && scalar.text.ends_with('}') && !scalar.text.contains(char::is_whitespace) {
+        return None;
+    }
     let field = node.path.rsplit(['.', '[']).next().unwrap_or_default();
     let user_part = scalar.text.split_once("://").and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'));
     let in_uri = user_part.is_some_and(|(user, _)| user.contains(':'));
