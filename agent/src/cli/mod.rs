@@ -93,7 +93,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
-        Command::Connectors(args) => connectors::command(args),
+        Command::Connectors(args) => connectors::main(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Run(args) => run::run(&args),
         Command::Version => version(&mut std::io::stdout()),
     }

@@ -52,7 +52,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    eprint!("{}", loaded.report);
+    if !loaded.report.findings().is_empty() {
+        eprintln!("{}", loaded.report);
+    }
     tls::install();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -11,6 +11,7 @@ pub mod mapping;
 pub mod plan;
 pub mod poison;
 mod reader;
+pub mod redrive;
 mod report;
 pub mod retry;
 mod shared;
