@@ -82,8 +82,10 @@ impl World {
         let target = sqlite::SqliteTarget::new(sqlite::Settings::from_raw(&target, Duration::from_secs(3600)).unwrap());
         let parts = Parts {
             target: Box::new(target),
+            target_kind: "sqlite",
             chain: crate::transform::Chain::new(Vec::new()),
             observer: Arc::clone(&observer),
+            traces: crate::export::trace::Traces::off(),
         };
         (start(settings, parts).unwrap(), observer)
     }
