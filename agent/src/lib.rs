@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod decode;
+pub mod demo;
 pub mod event;
 pub mod export;
 pub mod faults;

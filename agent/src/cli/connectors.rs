@@ -17,8 +17,9 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::Exit;
 use crate::{
-    config::units::Millis,
+    config::{load, units::Millis},
     connect::{
         apply::{self, Applied},
         client::Client,
@@ -178,6 +179,34 @@ impl ConnectorsArgs {
         | Verb::Status { common, .. }
         | Verb::Restart { common, .. }) = &self.verb;
         &common.config
+    }
+}
+
+/// Loads the configuration, runs the command and says what is wrong on `err`.
+///
+/// # Errors
+/// When `err` cannot be written, or the runtime does not start.
+pub fn main(args: ConnectorsArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<Exit> {
+    let settings = match load(args.config()) {
+        Ok(loaded) => loaded.config.connectors,
+        Err(report) => {
+            writeln!(err, "{report}")?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let Some(settings) = settings else {
+        writeln!(err, "error: {} has no `connectors` section", args.config().display())?;
+        return Ok(Exit::Usage);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(run(args, settings, out, err)) {
+        Ok(status) => Ok(Exit::Status(status)),
+        // A closed pipe is for the caller to judge.
+        Err(CommandError::Output(error)) => Err(error.into()),
+        Err(error) => {
+            writeln!(err, "error: {}", error.explain())?;
+            Ok(Exit::Status(error.exit_status()))
+        }
     }
 }
 

@@ -7,13 +7,9 @@
 pub mod connectors;
 pub mod example;
 pub mod finding;
-pub mod http;
 pub mod invalid;
 mod load;
-pub mod log;
-pub mod metrics;
 mod node;
-pub mod otlp;
 pub mod plugins;
 pub mod raw;
 mod read;

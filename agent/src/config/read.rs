@@ -455,6 +455,10 @@ fn secret_in_the_clear(node: &Node) -> Option<Finding> {
     if scalar.resolved_from.is_some() || scalar.is_null() || scalar.text.is_empty() {
         return None;
     }
+    // `$${file:/path:key}`: a reference that another program is to resolve.
+    if scalar.text.starts_with("${") && scalar.text.ends_with('}') {
+        return None;
+    }
     let field = node.path.rsplit(['.', '[']).next().unwrap_or_default();
     let user_part = scalar.text.split_once("://").and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'));
     let in_uri = user_part.is_some_and(|(user, _)| user.contains(':'));

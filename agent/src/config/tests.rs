@@ -42,9 +42,9 @@ fn findings(text: &str) -> Vec<String> {
 fn the_least_configuration_loads_and_has_its_defaults() {
     let loaded = load(BASE).unwrap();
     assert_eq!(loaded.report.findings(), []);
-    assert_eq!(loaded.config.http.listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(loaded.config.export.listen.to_string(), "127.0.0.1:9464");
     assert_eq!(loaded.config.pipelines.len(), 1);
-    assert_eq!(loaded.config.metrics.max_series_per_metric, 2_000);
+    assert_eq!(loaded.config.export.max_series_per_metric, 2_000);
 }
 
 #[test]

@@ -2,42 +2,78 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::finding::Severity;
-use super::http::HttpConfig;
 use super::invalid::Invalid;
-use super::log::LogConfig;
-use super::metrics::MetricsConfig;
-use super::otlp::OtlpConfig;
-use super::plugins::{NAME_HINT, PluginsConfig, TransformConfig, check_name};
+use super::plugins::{NAME_HINT, PluginsConfig, check_name, check_transform};
 use super::raw;
+use crate::connect;
+use crate::decode::DecodeConfig;
+use crate::export::ExportConfig;
+use crate::pipeline::config::DeliveryConfig;
+use crate::pipeline::mapping::Mapping;
+use crate::pipeline::Settings;
+use crate::runtime::telemetry::LogConfig;
+use crate::source::kafka::KafkaConfig;
+use crate::source::kafka::config::DEFAULT_TOPIC;
+use crate::stats::LagConfig;
+use crate::target::{DeliveryMode, mongodb, postgres, sqlite, stdout};
 
 /// The agent's configuration.
 #[derive(Clone)]
 pub struct AgentConfig {
     /// Name of this agent.
     pub name: String,
-    /// HTTP endpoint.
-    pub http: HttpConfig,
-    /// Export over OTLP.
-    pub otlp: Option<OtlpConfig>,
+    /// HTTP endpoint, OTLP, budgets of the metrics.
+    pub export: ExportConfig,
     /// Logs.
     pub log: LogConfig,
-    /// Budgets of the metrics export.
-    pub metrics: MetricsConfig,
     /// Plugin host.
     pub plugins: PluginsConfig,
     /// Pipelines; names are unique.
     pub pipelines: Vec<PipelineConfig>,
+    /// Debezium connectors.
+    pub connectors: Option<connect::settings::Settings>,
 }
 
 /// A pipeline's configuration.
 #[derive(Clone)]
 pub struct PipelineConfig {
-    /// Name.
-    pub name: String,
-    /// Plugins, in order.
-    pub transform: Vec<TransformConfig>,
+    /// Source, decode, mapping, delivery.
+    pub settings: Settings,
+    /// Plugins, in order; checked as far as it goes without loading them.
+    pub transform: Vec<raw::Transform>,
+    /// Where rows go.
+    pub target: TargetConfig,
+    /// Lag states.
+    pub lag: LagConfig,
+}
+
+/// A target's configuration.
+#[derive(Clone)]
+pub enum TargetConfig {
+    /// MongoDB.
+    Mongodb(mongodb::Settings),
+    /// PostgreSQL.
+    Postgresql(postgres::Settings),
+    /// SQLite.
+    Sqlite(sqlite::Settings),
+    /// Standard output or a file.
+    Stdout(stdout::Settings),
+}
+
+impl TargetConfig {
+    /// The word that names its kind in configuration and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Mongodb(_) => "mongodb",
+            Self::Postgresql(_) => "postgresql",
+            Self::Sqlite(_) => "sqlite",
+            Self::Stdout(_) => "stdout",
+        }
+    }
 }
 
 // Any text in these may be what a reference was resolved to, so a debug print shows how much there is, and not what.
@@ -71,7 +107,8 @@ impl Checked {
 
     /// The section, or its finding under `parent`.
     fn keep<T>(&mut self, parent: &str, result: Result<T, Invalid>) -> Option<T> {
-        result.map_err(|invalid| self.error(invalid.within(parent))).ok()
+        let placed = |invalid: Invalid| if parent.is_empty() { invalid } else { invalid.within(parent) };
+        result.map_err(|invalid| self.error(placed(invalid))).ok()
     }
 }
 
@@ -79,88 +116,134 @@ impl Checked {
 /// may have been unreadable. `written`: the file names pipelines, readable or not.
 pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) -> (Option<AgentConfig>, Checked) {
     let mut checked = Checked::default();
-    let http = checked.keep("http", HttpConfig::try_from(&raw.http));
-    if http.is_some_and(|http| http.is_public()) {
+    // Once for each section, so that one does not hide the other, and once for the whole.
+    let default = raw::Config::default();
+    let mut export = |http, otlp, metrics| checked.keep("", ExportConfig::new(http, otlp, metrics)).is_some();
+    let whole = export(&raw.http, None, &default.metrics)
+        & export(&default.http, raw.otlp.as_ref(), &default.metrics)
+        & export(&default.http, None, &raw.metrics);
+    let export = whole.then(|| ExportConfig::new(&raw.http, raw.otlp.as_ref(), &raw.metrics).ok()).flatten();
+    if export.as_ref().is_some_and(|export| !export.listen.ip().is_loopback()) {
         checked.warn(Invalid::new(
             "http.listen",
             "other machines can reach this address, and it asks for no password",
             "listen on 127.0.0.1, or keep strangers off the port",
         ));
     }
-    let otlp = raw.otlp.as_ref().map(|otlp| checked.keep("otlp", OtlpConfig::try_from(otlp)));
-    let log = checked.keep("log", LogConfig::try_from(&raw.log));
-    let metrics = checked.keep("metrics", MetricsConfig::try_from(&raw.metrics));
+    let log = checked.keep("", check_log(&raw.log));
     let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
     if !written && raw.connectors.is_none() {
-        checked.error(Invalid::new(
-            "pipelines",
-            "there is no pipeline",
-            "`whimbrel config example --minimal` prints one",
-        ));
+        checked.error(Invalid::new("pipelines", "there is no pipeline", "`whimbrel config example --minimal` prints one"));
     }
     let mut pipelines = Vec::new();
     for (pipeline, position) in raw.pipelines.iter().zip(positions) {
         pipelines.extend(check_pipeline(pipeline, &format!("pipelines[{position}]"), &mut checked));
     }
     check_between(raw, positions, &mut checked);
+    let connectors = raw.connectors.as_ref().and_then(|section| match connect::settings::Settings::validate(section) {
+        Ok(settings) => Some(settings),
+        Err(all) => {
+            all.into_iter().for_each(|invalid| checked.error(invalid.within("connectors")));
+            None
+        }
+    });
     let whole = !checked.findings.iter().any(|(severity, _)| *severity == Severity::Error);
-    let config = match (http, otlp.transpose_all(), log, metrics, plugins) {
-        (Some(http), Some(otlp), Some(log), Some(metrics), Some(plugins)) if whole => {
+    let config = match (export, log, plugins) {
+        (Some(export), Some(log), Some(plugins)) if whole => {
             let name = raw.name.clone().unwrap_or_else(host_name);
-            Some(AgentConfig { name, http, otlp, log, metrics, plugins, pipelines })
+            Some(AgentConfig { name, export, log, plugins, pipelines, connectors })
         }
         _ => None,
     };
     (config, checked)
 }
 
-/// `None`: there is a section, but it is wrong.
-trait TransposeAll<T> {
-    fn transpose_all(self) -> Option<Option<T>>;
-}
-
-impl<T> TransposeAll<T> for Option<Option<T>> {
-    fn transpose_all(self) -> Option<Option<T>> {
-        match self {
-            None => Some(None),
-            Some(None) => None,
-            Some(some) => Some(some),
-        }
+/// The filter's own parser takes any lone word for the name of a module: a misspelt level would silence all the rest.
+fn check_log(raw: &raw::Log) -> Result<LogConfig, Invalid> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| LEVELS.contains(&word.trim().to_ascii_lowercase().as_str());
+    let lone = |text: &String| text.split(',').filter(|part| !part.contains('=')).all(is_level);
+    if !raw.level.as_ref().is_none_or(lone) {
+        return Err(Invalid::new(
+            "log.level",
+            "not a log filter",
+            "write error, warn, info, debug or trace; `info,whimbrel::pipeline=debug` for one part",
+        ));
     }
+    LogConfig::new(raw)
 }
 
 fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Option<PipelineConfig> {
+    let below = |section: &str| format!("{path}.{section}");
     let before = checked.findings.len();
     if let Err(why) = check_name(&raw.name) {
         checked.error(Invalid::new("name", why, NAME_HINT).within(path));
     }
-    let mut transform = Vec::new();
+    let raw::Source::Kafka(kafka) = &raw.source;
+    let kafka = checked.keep(&below("source.kafka"), KafkaConfig::try_from(kafka));
+    let decode = checked.keep(&below("decode"), DecodeConfig::try_from(&raw.decode));
     for (index, plugin) in raw.transform.iter().enumerate() {
-        transform.extend(checked.keep(&format!("{path}.transform[{index}]"), TransformConfig::try_from(plugin)));
+        checked.keep(&below(&format!("transform[{index}]")), check_transform(plugin));
     }
-    if matches!(raw.target, raw::Target::Stdout(_)) {
-        if raw.delivery.mode == Some(raw::Mode::ExactlyOnce) {
-            checked.error(
-                Invalid::new(
-                    "delivery.mode",
-                    "stdout has no transactions, so it cannot be `exactly_once`",
-                    "write `at_least_once`, or use another target",
-                )
-                .within(path),
-            );
-        }
-        if raw.delivery.dead_letters.topic.is_none() {
-            checked.error(
-                Invalid::new(
-                    "delivery.dead_letters.topic",
-                    "stdout cannot keep dead letters, and no topic is named for them",
-                    "add `dead_letters: {topic: …}` to `delivery`",
-                )
-                .within(path),
-            );
-        }
+    let mapping = checked.keep(path, Mapping::try_from(raw.tables.as_slice()));
+    let is_stdout = matches!(raw.target, raw::Target::Stdout(_));
+    let delivery = checked.keep(&below("delivery"), DeliveryConfig::new(&raw.delivery, !is_stdout));
+    if is_stdout && raw.delivery.dead_letters.topic.is_none() {
+        checked.error(Invalid::new(
+            below("delivery.dead_letters.topic"),
+            "stdout cannot keep dead letters, and no topic is named for them",
+            "add `dead_letters: {topic: …}` to `delivery`",
+        ));
     }
-    (checked.findings.len() == before).then(|| PipelineConfig { name: raw.name.clone(), transform })
+    // A wrong `delivery` hides nothing of the target: its mode and grace then stand as they would by default.
+    let (mode, grace) = delivery
+        .as_ref()
+        .map_or((DeliveryMode::ExactlyOnce, Duration::from_secs(86_400)), |delivery| (delivery.mode, delivery.delete_grace));
+    let target = match &raw.target {
+        raw::Target::Mongodb(one) => checked
+            .keep(&below("target.mongodb"), mongodb::Settings::from_raw(one, mode, grace))
+            .map(TargetConfig::Mongodb),
+        raw::Target::Postgresql(one) => checked
+            .keep(&below("target.postgresql"), postgres::Settings::from_raw(one, grace))
+            .map(TargetConfig::Postgresql),
+        raw::Target::Sqlite(one) => {
+            checked.keep(&below("target.sqlite"), sqlite::Settings::from_raw(one, grace)).map(TargetConfig::Sqlite)
+        }
+        raw::Target::Stdout(one) => {
+            checked.keep(&below("target.stdout"), stdout::Settings::from_raw(one)).map(TargetConfig::Stdout)
+        }
+    };
+    let lag = checked.keep(&below("lag"), check_lag(&raw.lag));
+    let (Some(kafka), Some(mut decode), Some(mapping), Some(delivery), Some(target), Some(lag)) =
+        (kafka, decode, mapping, delivery, target, lag)
+    else {
+        return None;
+    };
+    decode.heartbeat_topics.clone_from(&kafka.heartbeat_topics);
+    let settings = Settings {
+        name: raw.name.as_str().into(),
+        kafka,
+        decode,
+        mapping,
+        delivery,
+        use_group_offsets: is_stdout,
+    };
+    let config = PipelineConfig { settings, transform: raw.transform.clone(), target, lag };
+    (checked.findings.len() == before).then_some(config)
+}
+
+fn check_lag(raw: &raw::Lag) -> Result<LagConfig, Invalid> {
+    let defaults = LagConfig::default();
+    let positive = |field: &str, written: Option<super::units::Millis>, default: Duration| match written {
+        Some(time) if time.0.is_zero() => {
+            Err(Invalid::new(field, "no time at all", "write a duration such as `30s`, or leave it out"))
+        }
+        written => Ok(written.map_or(default, |time| time.0)),
+    };
+    Ok(LagConfig {
+        proof_window: positive("proof_window", raw.proof_window, defaults.proof_window)?,
+        stalled_after: positive("stalled_after", raw.stalled_after, defaults.stalled_after)?,
+    })
 }
 
 /// Checks over several pipelines.
@@ -195,9 +278,6 @@ fn check_between(raw: &raw::Config, positions: &[usize], checked: &mut Checked) 
         }
     }
 }
-
-/// Topic when none is configured.
-const DEFAULT_TOPIC: &str = "database.changes";
 
 /// True when two pipelines would be given parts of the same topics.
 fn share_partitions(one: &raw::Kafka, other: &raw::Kafka) -> bool {
