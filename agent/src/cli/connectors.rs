@@ -17,6 +17,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::Exit;
 use crate::{
     config::units::Millis,
     connect::{
@@ -178,6 +179,33 @@ impl ConnectorsArgs {
         | Verb::Status { common, .. }
         | Verb::Restart { common, .. }) = &self.verb;
         &common.config
+    }
+}
+
+/// Loads the configuration, runs the command, prints what is wrong.
+///
+/// # Errors
+/// When the runtime cannot be started.
+pub fn command(args: ConnectorsArgs) -> anyhow::Result<Exit> {
+    let loaded = match crate::config::load(args.config()) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            eprint!("{report}");
+            return Ok(Exit::Usage);
+        }
+    };
+    let Some(settings) = loaded.config.connectors else {
+        eprintln!("whimbrel: {} has no `connectors` section; docs/connectors.md shows one", args.config().display());
+        return Ok(Exit::Usage);
+    };
+    crate::runtime::tls::install();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(run(args, settings, &mut io::stdout(), &mut io::stderr())) {
+        Ok(status) => Ok(Exit::Status(status)),
+        Err(error) => {
+            eprintln!("whimbrel: {}", error.explain());
+            Ok(Exit::Status(error.exit_status()))
+        }
     }
 }
 

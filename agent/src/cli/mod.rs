@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod connectors;
+pub mod run;
 
 use clap::{Parser, Subcommand};
 
@@ -59,6 +60,10 @@ pub struct Cli {
 pub enum Command {
     /// Check a configuration file, print its schema or an example
     Config(config::ConfigArgs),
+    /// Show and change Debezium connectors in Kafka Connect
+    Connectors(connectors::ConnectorsArgs),
+    /// Run the pipelines of a configuration file
+    Run(run::RunArgs),
     /// Print version and build facts
     Version,
 }
@@ -88,6 +93,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Connectors(args) => connectors::command(args),
+        Command::Run(args) => run::run(&args),
         Command::Version => version(&mut std::io::stdout()),
     }
 }

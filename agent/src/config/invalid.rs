@@ -21,7 +21,9 @@ impl Invalid {
     /// The same finding seen from one level up.
     #[must_use]
     pub fn within(mut self, parent: &str) -> Self {
-        self.path = if self.path.is_empty() {
+        self.path = if parent.is_empty() {
+            self.path
+        } else if self.path.is_empty() {
             parent.to_owned()
         } else if self.path.starts_with('[') {
             format!("{parent}{}", self.path)

@@ -14,6 +14,7 @@ mod reader;
 mod report;
 pub mod retry;
 mod shared;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -33,8 +34,10 @@ use self::poison::PoisonBudget;
 use self::reader::{End, Limits, Reader, State};
 use self::retry::Backoff;
 use self::shared::{Part, Shared};
+use self::spans::Spans;
 use self::writer::Writer;
 use crate::decode::{DecodeConfig, Decoder};
+use crate::export::trace::Traces;
 use crate::source::kafka::watch::{Watch, now_ms};
 use crate::source::kafka::{KafkaConfig, KafkaSource};
 use crate::stats::{Component, Health, Observer, PipelineState};
@@ -71,10 +74,14 @@ pub struct Settings {
 pub struct Parts {
     /// Where rows go.
     pub target: Box<dyn Target>,
+    /// The target's kind, as the OpenTelemetry conventions name it.
+    pub target_kind: &'static str,
     /// The plugins.
     pub chain: Chain,
     /// Who is told.
     pub observer: Arc<Observer>,
+    /// Where spans go.
+    pub traces: Traces,
 }
 
 /// Why a pipeline could not be started.
@@ -128,7 +135,7 @@ impl Handle {
     /// Stops it and waits; after the configured grace what is in flight is dropped, to be read again at the next start.
     /// Returns whether all of it became durable.
     #[must_use]
-    pub fn join(self) -> bool {
+    pub fn join(&self) -> bool {
         self.stop();
         let deadline = Instant::now() + self.grace;
         let mut graceful = true;
@@ -174,6 +181,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
         budget: PoisonBudget::new(delivery.poison),
         backoff: Backoff::new(delivery.retry.0, delivery.retry.1),
         shared: Arc::clone(&shared),
+        spans: Spans { traces: parts.traces, group: settings.kafka.group.clone(), system: parts.target_kind },
         dead_letter_topic,
         recycle,
         stored: HashMap::new(),

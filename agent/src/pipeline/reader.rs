@@ -187,11 +187,14 @@ impl Reader {
             self.halted(&chain(&error));
             return;
         }
+        let plugins = begun.elapsed();
         self.state.outgoing = Some(Box::new(Prepared {
             batch,
+            plugins,
+            sealed_at: SystemTime::now(),
             generation: self.state.generation,
             received_us: self.state.received_us,
-            transform: decode_time + begun.elapsed(),
+            transform: decode_time + plugins,
             bytes,
         }));
         self.hand_over();

@@ -79,11 +79,13 @@ impl World {
             delivery,
             use_group_offsets: false,
         };
-        let target = sqlite::SqliteTarget::new(sqlite::Settings::new(&target, None).unwrap());
+        let target = sqlite::SqliteTarget::new(sqlite::Settings::from_raw(&target, Duration::from_secs(3600)).unwrap());
         let parts = Parts {
             target: Box::new(target),
-            chain: crate::transform::Chain::default(),
+            target_kind: "sqlite",
+            chain: crate::transform::Chain::new(Vec::new()),
             observer: Arc::clone(&observer),
+            traces: crate::export::Traces::off(),
         };
         (start(settings, parts).unwrap(), observer)
     }

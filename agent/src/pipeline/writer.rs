@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 
@@ -17,6 +17,7 @@ use super::poison::PoisonBudget;
 use super::report;
 use super::retry::{Action, Backoff, action};
 use super::shared::{Part, Shared};
+use super::spans::Spans;
 use crate::batch::Batch;
 use crate::event::{Kind, Reason};
 use crate::faults;
@@ -38,6 +39,10 @@ pub(super) struct Prepared {
     pub(super) received_us: i64,
     /// Time decode and plugins took.
     pub(super) transform: Duration,
+    /// Time plugins took.
+    pub(super) plugins: Duration,
+    /// When the plugins were through.
+    pub(super) sealed_at: SystemTime,
     /// Payload bytes.
     pub(super) bytes: usize,
 }
@@ -63,6 +68,7 @@ pub(super) struct Writer {
     pub(super) budget: PoisonBudget,
     pub(super) backoff: Backoff,
     pub(super) shared: Arc<Shared>,
+    pub(super) spans: Spans,
     pub(super) dead_letter_topic: Option<DeadLetterTopic>,
     pub(super) recycle: mpsc::Sender<Batch>,
     /// What the target holds per partition, as far as this writer has read or written it.
@@ -171,6 +177,8 @@ impl Writer {
     }
 
     async fn write(&mut self, mut prepared: Prepared) {
+        let begun = SystemTime::now();
+        let mut outcome = Ok(());
         let mut ranges = vec![0..prepared.batch.events.len()];
         while let Some(range) = ranges.pop() {
             match self.write_range(&mut prepared, range.clone()).await {
@@ -181,9 +189,13 @@ impl Writer {
                     ranges.push(middle..range.end);
                     ranges.push(range.start..middle);
                 }
-                Outcome::Stale => break,
+                Outcome::Stale => {
+                    outcome = Err("abandoned");
+                    break;
+                }
             }
         }
+        self.spans.record(&self.pipeline, &prepared, begun, outcome);
         prepared.batch.clear();
         let _ = self.recycle.send(prepared.batch);
     }

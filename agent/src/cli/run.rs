@@ -1,0 +1,170 @@
+//! `whimbrel run`: telemetry, HTTP endpoint, pipelines, connectors; until a signal says stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::Exit;
+use crate::config::{self, AgentConfig, PipelineConfig, PluginsConfig};
+use crate::connect::client::Client;
+use crate::connect::supervisor::Supervisor;
+use crate::export::http::{Surface, serve};
+use crate::pipeline::{self, Handle, Parts};
+use crate::plugin::{Cache, Engine};
+use crate::runtime::shutdown::{Shutdown, on_signals};
+use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
+use crate::runtime::telemetry::Telemetry;
+use crate::runtime::tls;
+use crate::source::kafka::watch::now_ms;
+use crate::stats::{Instruments, Observer};
+use crate::transform;
+
+/// How long the exporters may take to push what is left.
+const FLUSH_GRACE: Duration = Duration::from_secs(5);
+/// How often connectors are looked at.
+const CONNECTORS_EVERY: Duration = Duration::from_secs(10);
+/// Async workers: HTTP and exporters; pipelines have threads of their own.
+const WORKERS: usize = 2;
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "SIGTERM or SIGINT: finish and commit what is in flight, then exit 0. SIGHUP: paused pipelines go on.
+
+Exit status: 0 stopped as asked, 1 runtime error, 2 configuration.")]
+pub struct RunArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the agent.
+///
+/// # Errors
+/// When something cannot be started.
+pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            eprint!("{report}");
+            return Ok(Exit::Usage);
+        }
+    };
+    eprint!("{}", loaded.report);
+    tls::install();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("the async runtime could not be started")?;
+    runtime.block_on(agent(loaded.config))
+}
+
+async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
+    let telemetry = Telemetry::start(&config.name, &config.logging, &config.export)?;
+    let shutdown = Shutdown::new();
+    let tasks = Tasks::new(shutdown.clone());
+    let background = Kind { on_error: OnError::Log, on_shutdown: OnShutdown::Abort };
+    tasks.spawn(background, "signals", {
+        let shutdown = shutdown.clone();
+        async move { on_signals(shutdown).await.map_err(Into::into) }
+    });
+    let surface = Surface {
+        name: config.name.as_str().into(),
+        started_at_ms: now_ms(),
+        instruments: telemetry.instruments.clone(),
+        scrape: telemetry.scrape.clone(),
+    };
+    let server = serve(config.export.listen, surface).await?;
+    let until = shutdown.clone();
+    tasks.spawn(Kind { on_error: OnError::Stop, on_shutdown: OnShutdown::Drain }, "http", async move {
+        server.run(async move { until.wait().await }).await.map_err(Into::into)
+    });
+    let pipelines = {
+        let config = config.clone();
+        let instruments = telemetry.instruments.clone();
+        let traces = telemetry.traces.clone();
+        tokio::task::spawn_blocking(move || start_all(&config, &instruments, &traces)).await??
+    };
+    let pipelines: Arc<[Handle]> = pipelines.into();
+    tasks.spawn(background, "sighup", {
+        let pipelines = Arc::clone(&pipelines);
+        async move { on_hangup(&pipelines).await }
+    });
+    if let Some(settings) = config.connectors {
+        let client = Client::new(&settings.endpoint, settings.redactor())?;
+        let mut supervisor = Supervisor::new(client, &settings)?;
+        tasks.spawn(background, "connectors", async move {
+            loop {
+                let report = supervisor.tick().await;
+                tracing::debug!(connectors = report.connectors.len(), reachable = report.reachable, "connectors looked at");
+                tokio::time::sleep(CONNECTORS_EVERY).await;
+            }
+        });
+    }
+    tracing::info!(pipelines = pipelines.len(), "agent is running");
+    shutdown.wait().await;
+    tracing::info!("agent is stopping");
+    let graceful = tokio::task::spawn_blocking(move || {
+        pipelines.iter().for_each(Handle::stop);
+        pipelines.iter().fold(true, |all, pipeline| pipeline.join() && all)
+    })
+    .await?;
+    let ended = tasks.run_to_end(FLUSH_GRACE).await;
+    if let Some(task) = &ended.failed {
+        tracing::error!(task = task.as_str(), "agent ended because a task failed");
+    }
+    tracing::info!(graceful, "agent stopped");
+    telemetry.shutdown(FLUSH_GRACE);
+    Ok(if ended.failed.is_some() { Exit::Runtime } else { Exit::Ok })
+}
+
+/// Starts every pipeline. Compiles plugins, so it belongs off the async workers.
+fn start_all(
+    config: &AgentConfig,
+    instruments: &Instruments,
+    traces: &crate::export::trace::Traces,
+) -> anyhow::Result<Vec<Handle>> {
+    let engine = Engine::new().context("the plugin engine could not be started")?;
+    let cache = cache(&config.plugins);
+    config.pipelines.iter().map(|pipeline| start(pipeline, &engine, &cache, instruments, traces)).collect()
+}
+
+/// Starts one pipeline.
+pub(crate) fn start(
+    config: &PipelineConfig,
+    engine: &Engine,
+    cache: &Cache,
+    instruments: &Instruments,
+    traces: &crate::export::trace::Traces,
+) -> anyhow::Result<Handle> {
+    let chain = transform::build(engine, cache, &config.plugins, instruments)
+        .with_context(|| format!("pipeline `{}`", config.name))?;
+    let observer = Observer::new(&config.name, "kafka", config.target.kind(), config.lag, instruments.clone());
+    observer.group(&config.settings.kafka.group);
+    let parts = Parts { target: config.target.build(), target_kind: config.target.kind(), chain, observer, traces: traces.clone() };
+    Ok(pipeline::start(config.settings.clone(), parts)?)
+}
+
+/// Where compiled plugins are kept: as configured, else the user's cache directory, else nowhere.
+pub(crate) fn cache(config: &PluginsConfig) -> Cache {
+    let user = || {
+        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
+            .map(|base| base.join("whimbrel").join("plugins"))
+    };
+    config.cache_dir.clone().or_else(user).map_or_else(Cache::none, Cache::at)
+}
+
+/// SIGHUP: what paused the pipelines is mended, says the operator.
+async fn on_hangup(pipelines: &[Handle]) -> crate::runtime::tasks::TaskResult {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    while hangups.recv().await.is_some() {
+        tracing::info!("hangup received, resuming paused pipelines");
+        pipelines.iter().for_each(Handle::resume);
+    }
+    Ok(())
+}
