@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod connectors;
+pub mod demo;
 pub mod run;
 
 use clap::{Parser, Subcommand};
@@ -62,6 +63,8 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Show and change Debezium connectors in Kafka Connect
     Connectors(connectors::ConnectorsArgs),
+    /// See the agent at work, without any server, and have it proven
+    Demo(demo::DemoArgs),
     /// Run the pipelines of a configuration file
     Run(run::RunArgs),
     /// Print version and build facts
@@ -94,6 +97,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Connectors(args) => connectors::command(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Version => version(&mut std::io::stdout()),
     }
