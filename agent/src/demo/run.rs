@@ -99,12 +99,12 @@ pub type StartPipeline = dyn Fn(&config::AgentConfig, &Telemetry) -> Result<Hand
 /// # Errors
 /// When a part of it could not be started, or nothing could be proven.
 pub async fn run(options: Options, start: Arc<StartPipeline>, out: &mut (dyn Write + Send)) -> Result<Summary, DemoError> {
-    let world = World::new(options.keep.as_deref())?;
+    let mut world = World::new(options.keep.as_deref())?;
     let loaded = config::load(&world.config()).map_err(DemoError::Config)?;
     let mut config = loaded.config;
     // The terminal belongs to the view: what the agent logs goes to its file.
     config.logging.file = Some(world.log());
-    let telemetry = telemetry(&config, &options)?;
+    let telemetry = Telemetry::start_in_file(&config.name, &config.logging, &config.export)?;
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
     let signals = shutdown.clone();
@@ -174,6 +174,10 @@ pub async fn run(options: Options, start: Arc<StartPipeline>, out: &mut (dyn Wri
         true => "nothing was lost, nothing doubled, nothing left unmasked",
         false => "NOT PROVEN: see the differences above",
     });
+    if !proven {
+        // Whoever looks for the reason needs what is there.
+        world.keep();
+    }
     if let Some(directory) = world.kept() {
         text.push_str(&format!("\nkept in {}: shop.db, whimbrel.yaml, whimbrel.log", directory.display()));
     }
@@ -181,17 +185,6 @@ pub async fn run(options: Options, start: Arc<StartPipeline>, out: &mut (dyn Wri
     tasks.run_to_end(GRACE).await;
     let _ = tokio::task::spawn_blocking(move || telemetry.shutdown(GRACE)).await;
     Ok(Summary { text, proven })
-}
-
-/// Logs go to the file; on the console they would tear the view apart.
-fn telemetry(config: &config::AgentConfig, options: &Options) -> Result<Telemetry, DemoError> {
-    let mut log = config.logging.clone();
-    if options.full_screen {
-        // Only the file: the console layer filters everything out.
-        return Telemetry::start_in_file(&config.name, &log, &config.export).map_err(DemoError::from);
-    }
-    log.filter = std::env::var(crate::runtime::telemetry::FILTER_VARIABLE).unwrap_or_else(|_| "warn".into());
-    Telemetry::start(&config.name, &log, &config.export).map_err(DemoError::from)
 }
 
 /// What the views look at.

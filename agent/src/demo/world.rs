@@ -86,6 +86,11 @@ impl World {
         self.directory.join("whimbrel.log")
     }
 
+    /// Leaves the directory behind.
+    pub(crate) const fn keep(&mut self) {
+        self.keep = true;
+    }
+
     /// The directory, when it stays.
     pub(crate) fn kept(&self) -> Option<&Path> {
         self.keep.then_some(self.directory.as_path())
