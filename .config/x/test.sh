@@ -101,7 +101,7 @@ run_chaos() {
     say "chaos: $cycles cycles, seed $seed"
     build_tests
     start_services
-    tested -p whimbrel-tests chaos -- --include-ignored --nocapture
+    tested --workspace "${features[@]}" --test all chaos -- --include-ignored --nocapture
 }
 
 run_soak() {
@@ -114,5 +114,5 @@ run_soak() {
     export WHIMBREL_SOAK_SECONDS=$((minutes * 60))
     build_tests
     start_services
-    tested -p whimbrel-tests soak -- --include-ignored --nocapture
+    tested --workspace "${features[@]}" --test all soak -- --include-ignored --nocapture
 }

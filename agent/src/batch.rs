@@ -247,6 +247,11 @@ fn intern<T: ?Sized>(all: &mut Vec<Arc<T>>, item: &Arc<T>, same: impl Fn(&Arc<T>
     u32::try_from(found).unwrap_or(u32::MAX)
 }
 
+/// Reads headers packed by [`Batch::push_headers`].
+pub fn unpack_headers(packed: &[u8]) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+    Headers { rest: packed }
+}
+
 struct Headers<'a> {
     rest: &'a [u8],
 }

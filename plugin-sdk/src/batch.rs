@@ -131,9 +131,16 @@ impl Batch {
     ///
     /// # Errors
     /// When the path names no image.
-    pub fn edit_text(&mut self, path: &str, mut edit: impl FnMut(usize, &str, &mut RowText) -> Edit) -> Result<(), Failure> {
+    pub fn edit_text(
+        &mut self,
+        path: &str,
+        mut edit: impl FnMut(usize, &str, &mut RowText) -> Edit,
+    ) -> Result<(), Failure> {
         let column = self.text_column(path);
-        let mut new = RowText { packed: Packed::with_capacity(column.len(), column.text_len() + column.text_len() / 8), start: 0 };
+        let mut new = RowText {
+            packed: Packed::with_capacity(column.len(), column.text_len() + column.text_len() / 8),
+            start: 0,
+        };
         let mut rows = Vec::with_capacity(column.len());
         for (row, text) in column.iter().enumerate() {
             let Some(text) = text else { continue };
@@ -152,7 +159,11 @@ impl Batch {
         }
         let mut packed = new.packed;
         packed.finish();
-        if rows.len() == column.len() { self.set_text_column(path, &packed) } else { self.patch_text_column(path, &rows, &packed) }
+        if rows.len() == column.len() {
+            self.set_text_column(path, &packed)
+        } else {
+            self.patch_text_column(path, &rows, &packed)
+        }
     }
 
     /// One column with its types.

@@ -114,7 +114,11 @@ impl std::error::Error for ConfigError {}
 /// # Errors
 /// When the text is not JSON or does not have the type's shape.
 pub fn parse<C: Config>(text: &str) -> Result<C, ConfigError> {
-    let json = if text.trim().is_empty() { Json::Null } else { Json::parse(text).map_err(|error| ConfigError::new(error.to_string()))? };
+    let json = if text.trim().is_empty() {
+        Json::Null
+    } else {
+        Json::parse(text).map_err(|error| ConfigError::new(error.to_string()))?
+    };
     match json {
         Json::Null => C::read(&Json::Object(Vec::new())),
         json => C::read(&json),
@@ -224,7 +228,11 @@ impl<C: Config> Config for Vec<C> {
         let Json::List(values) = json else {
             return Err(ConfigError::expected("a list", json));
         };
-        values.iter().enumerate().map(|(index, value)| C::read(value).map_err(|error| error.within(&format!("[{index}]")))).collect()
+        values
+            .iter()
+            .enumerate()
+            .map(|(index, value)| C::read(value).map_err(|error| error.within(&format!("[{index}]"))))
+            .collect()
     }
 }
 
@@ -235,6 +243,9 @@ impl<C: Config> Config for BTreeMap<String, C> {
         let Json::Object(members) = json else {
             return Err(ConfigError::expected("an object", json));
         };
-        members.iter().map(|(name, value)| Ok((name.clone(), C::read(value).map_err(|error| error.within(name))?))).collect()
+        members
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), C::read(value).map_err(|error| error.within(name))?)))
+            .collect()
     }
 }

@@ -94,7 +94,8 @@ pub(crate) mod host {
             Level::Warn => host_log::Level::Warn,
             Level::Error => host_log::Level::Error,
         };
-        let fields: Vec<(String, String)> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let fields: Vec<(String, String)> =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         host_log::log(level, message, &fields);
     }
 
@@ -173,13 +174,28 @@ pub(crate) mod host {
 
     /// The generated type owns its buffers and the call only reads them: give it ours for the call's length rather
     /// than copies.
-    fn lend<R>(values: &Packed, call: impl FnOnce(&events::Packed) -> Result<R, super::types::Failure>) -> Result<R, Failure> {
+    fn lend<R>(
+        values: &Packed,
+        call: impl FnOnce(&events::Packed) -> Result<R, super::types::Failure>,
+    ) -> Result<R, Failure> {
         // SAFETY: the buffers are aliased for reading only, and ManuallyDrop keeps the borrowed ones from being freed.
         let borrowed = unsafe {
             ManuallyDrop::new(events::Packed {
-                offsets: Vec::from_raw_parts(values.offsets.as_ptr().cast_mut(), values.offsets.len(), values.offsets.capacity()),
-                data: String::from_raw_parts(values.data.as_ptr().cast_mut(), values.data.len(), values.data.capacity()),
-                nulls: Vec::from_raw_parts(values.nulls.as_ptr().cast_mut(), values.nulls.len(), values.nulls.capacity()),
+                offsets: Vec::from_raw_parts(
+                    values.offsets.as_ptr().cast_mut(),
+                    values.offsets.len(),
+                    values.offsets.capacity(),
+                ),
+                data: String::from_raw_parts(
+                    values.data.as_ptr().cast_mut(),
+                    values.data.len(),
+                    values.data.capacity(),
+                ),
+                nulls: Vec::from_raw_parts(
+                    values.nulls.as_ptr().cast_mut(),
+                    values.nulls.len(),
+                    values.nulls.capacity(),
+                ),
             })
         };
         Ok(call(&borrowed)?)
@@ -242,7 +258,9 @@ macro_rules! export_transform {
             struct Exports;
 
             impl $crate::guest::bindings::exports::whimbrel::plugin::lifecycle::Guest for Exports {
-                fn configure(config_json: String) -> Result<(), $crate::guest::bindings::whimbrel::plugin::types::Failure> {
+                fn configure(
+                    config_json: String,
+                ) -> Result<(), $crate::guest::bindings::whimbrel::plugin::types::Failure> {
                     SLOT.configure(&config_json)
                 }
             }
@@ -255,7 +273,7 @@ macro_rules! export_transform {
                 }
             }
 
-            $crate::guest::bindings::export_event_transform!(Exports with_types_in $crate::guest::bindings);
+    $crate::guest::bindings::export_event_transform!(Exports with_types_in $crate::guest::bindings);
         };
     };
 }

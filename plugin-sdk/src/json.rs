@@ -339,14 +339,17 @@ impl Parser<'_> {
             if !(0xdc00..0xe000).contains(&second) {
                 return Err(self.error("half a surrogate pair"));
             }
-            return char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or_else(|| self.error("not a character"));
+            return char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+                .ok_or_else(|| self.error("not a character"));
         }
         char::from_u32(first).ok_or_else(|| self.error("half a surrogate pair"))
     }
 
     fn hex(&mut self) -> Result<u32, JsonError> {
         let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        let value = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).ok_or_else(|| self.error("expected four hex digits"))?;
+        let value = digits
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| self.error("expected four hex digits"))?;
         self.at += 4;
         Ok(value)
     }

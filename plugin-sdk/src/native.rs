@@ -93,7 +93,10 @@ impl Host {
         let (image, column) = split(path)?;
         assert_eq!(values.len(), rows.len(), "one value for each row: the agent stops the plugin here");
         assert!(rows.is_sorted_by(|a, b| a < b), "rows must ascend: the agent stops the plugin here");
-        assert!(rows.last().is_none_or(|last| (*last as usize) < self.len()), "no such row: the agent stops the plugin here");
+        assert!(
+            rows.last().is_none_or(|last| (*last as usize) < self.len()),
+            "no such row: the agent stops the plugin here"
+        );
         for (row, new) in rows.iter().zip(values.iter()) {
             if let Some(cell) = self.cell_mut(*row as usize, image, column) {
                 if text(cell).as_deref() != new {
@@ -169,7 +172,9 @@ fn untyped(value: &Value) -> Result<Json, Failure> {
         Value::Float(value) => Json::Number(value.to_string()),
         Value::Text(text) => Json::Text(text.clone()),
         Value::Bytes(_) => return Err(Failure::new("value", "the test host has no bytes: JSON has none")),
-        Value::Tagged(name, text) if name == "json" => Json::parse(text).map_err(|error| Failure::new("value", error.to_string()))?,
+        Value::Tagged(name, text) if name == "json" => {
+            Json::parse(text).map_err(|error| Failure::new("value", error.to_string()))?
+        }
         Value::Tagged(_, text) => Json::Text(text.clone()),
     })
 }

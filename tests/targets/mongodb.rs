@@ -665,6 +665,32 @@ async fn a_stale_write_that_lands_after_a_delete_is_removed() {
 }
 
 #[tokio::test]
+async fn stale_writes_of_many_keys_are_removed_at_once() {
+    let people = people();
+    let bench = Bench::new("manystale").await;
+    let mut target = bench.target(ATLEAST).await;
+    let mut stale = Planned::new(ATLEAST);
+    let mut delete = Planned::new(ATLEAST);
+    for id in 0..120_i64 {
+        let row = json!({"id": id, "name": "old", "bio": "b"});
+        stale.upsert(&people, id, &row);
+        // Every second one is deleted later.
+        if id % 2 == 0 {
+            delete.delete(&people, 1000 + id, &row);
+        }
+    }
+    // No tombstones yet.
+    assert_eq!(target.apply(&stale.write()).await.unwrap().rows, 120);
+    assert_eq!(target.apply(&delete.write()).await.unwrap().rows, 60);
+    let applied = target.apply(&stale.write()).await.unwrap();
+    assert_eq!((applied.rows, applied.skipped_older), (0, 120));
+    let left = bench.all("people").await;
+    assert_eq!(left.len(), 60);
+    assert!(left.iter().all(|row| row.get_i64("_id").unwrap() % 2 == 1));
+    bench.db.drop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_frontier_never_moves_back_without_a_transaction() {
     let bench = Bench::new("frontier").await;
     let mut target = bench.target(ATLEAST).await;

@@ -193,7 +193,7 @@ async fn every_source_type_makes_its_native_column_and_comes_back() {
     use SourceType as S;
     let array = |inner| S::Array(Box::new(inner));
     let cases = [
-        ("bool", S::Boolean, Bool(true), "boolean", "t"),
+        ("bool", S::Boolean, Bool(true), "boolean", "true"),
         ("int", S::Int32, Num("-2147483648"), "integer", "-2147483648"),
         ("big", S::Int64, Num("9223372036854775807"), "bigint", "9223372036854775807"),
         ("real", S::Float32, Num("0.1"), "real", "0.1"),
@@ -201,7 +201,13 @@ async fn every_source_type_makes_its_native_column_and_comes_back() {
         ("text", S::Text, Escaped(r"\ud83e\udd80 \\ \t"), "text", "🦀 \\ \t"),
         ("bytes", S::Bytes, Text("AP8="), "bytea", r"\x00ff"),
         ("price", S::Decimal { scale: 2 }, Text("BNI="), "numeric", "12.34"),
-        ("any", S::VariableDecimal, Json(r#"{"scale":30,"value":"/w=="}"#), "numeric", "-0.000000000000000000000000000001"),
+        (
+            "any",
+            S::VariableDecimal,
+            Json(r#"{"scale":30,"value":"/w=="}"#),
+            "numeric",
+            "-0.000000000000000000000000000001",
+        ),
         ("day", S::DateDays, Num("19782"), "date", "2024-02-29"),
         ("bc", S::DateDays, Num("-735160"), "date", "0044-03-15 BC"),
         ("never", S::DateDays, Num("2147483647"), "date", "infinity"),
@@ -211,7 +217,13 @@ async fn every_source_type_makes_its_native_column_and_comes_back() {
         ("zclock", S::ZonedTime, Text("10:00:00+02:00"), "time with time zone", "10:00:00+02"),
         ("at", S::TimestampMicros, Num("-1"), "timestamp without time zone", "1969-12-31 23:59:59.999999"),
         ("atms", S::TimestampMillis, Num("1709243999999"), "timestamp without time zone", "2024-02-29 21:59:59.999"),
-        ("zoned", S::ZonedTimestamp, Text("2024-02-29T23:59:59.5+02:00"), "timestamp with time zone", "2024-02-29 21:59:59.5+00"),
+        (
+            "zoned",
+            S::ZonedTimestamp,
+            Text("2024-02-29T23:59:59.5+02:00"),
+            "timestamp with time zone",
+            "2024-02-29 21:59:59.5+00",
+        ),
         ("forever", S::ZonedTimestamp, Text("-infinity"), "timestamp with time zone", "-infinity"),
         ("span", S::IntervalIso, Text("P1Y2M-3DT4H5M6.789S"), "interval", "1 year 2 mons -3 days +04:05:06.789"),
         ("json", S::Json, Text(r#"{"b": [1], "a": 1.10}"#), "jsonb", r#"{"a": 1.10, "b": [1]}"#),
@@ -367,10 +379,7 @@ async fn a_patch_leaves_the_other_columns_alone_and_creates_a_missing_row() {
         .upsert(&t, 3, &[Num("1"), Text("toast"), Absent])
         .patch(&t, 3, &[Num("3"), Absent, Absent]);
     db.apply(&planned).await.unwrap();
-    assert_eq!(
-        db.rows("SELECT * FROM t ORDER BY id").await,
-        ["1|toast|NULL|c", "2|made|x|c", "3|made too|NULL|c"]
-    );
+    assert_eq!(db.rows("SELECT * FROM t ORDER BY id").await, ["1|toast|NULL|c", "2|made|x|c", "3|made too|NULL|c"]);
     db.close().await;
 }
 
@@ -390,10 +399,7 @@ async fn names_with_quotes_and_composite_keys_work() {
         .patch(&t, 1, &[Text("c"), Num("1"), Json("1")]);
     db.apply(&planned).await.unwrap();
     assert_eq!(db.apply(&batch().delete(&t, 2, &[Text("a"), Num("1")])).await.unwrap().rows, 1);
-    assert_eq!(
-        db.rows(r#"SELECT * FROM "we""ird T" ORDER BY 1, 2"#).await,
-        [r#"a|2|{"x": 2}"#, "b|1|NULL", "c|1|1"]
-    );
+    assert_eq!(db.rows(r#"SELECT * FROM "we""ird T" ORDER BY 1, 2"#).await, [r#"a|2|{"x": 2}"#, "b|1|NULL", "c|1|1"]);
     // A mapped name may bring its own schema, which is made when tables may be.
     let other = format!("{}_Other", db.name);
     let there = layout(&format!("{other}.T"), 1, &[("id", SourceType::Int32)], true);
@@ -462,10 +468,8 @@ async fn a_refused_row_undoes_the_batch() {
     db.run("CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL CHECK (a > 0), b int UNIQUE)").await;
     let t = layout("t", 1, &[("id", SourceType::Int32), ("a", SourceType::Int32), ("b", SourceType::Int32)], false);
     for (a, b) in [(Num("-1"), Num("2")), (Null, Num("2")), (Num("1"), Num("1"))] {
-        let planned = batch()
-            .upsert(&t, 1, &[Num("1"), Num("1"), Num("1")])
-            .upsert(&t, 1, &[Num("2"), a, b])
-            .advance(None, 2);
+        let planned =
+            batch().upsert(&t, 1, &[Num("1"), Num("1"), Num("1")]).upsert(&t, 1, &[Num("2"), a, b]).advance(None, 2);
         assert_eq!(db.kind(&planned).await, ErrorKind::Constraint);
     }
     assert_eq!(db.rows("SELECT * FROM t").await, [""; 0]);
@@ -505,9 +509,11 @@ async fn replays_in_any_order_converge_at_least_once() {
             let planned = Planned::new(AtLeastOnce).at(i);
             let lsn = i.unsigned_abs() + 100;
             match i {
-                0 => planned
-                    .upsert(&orders, lsn, &[Num("1"), Text("x"), Text("a")])
-                    .upsert(&orders, lsn, &[Num("3"), Text("x"), Text("a")]),
+                0 => planned.upsert(&orders, lsn, &[Num("1"), Text("x"), Text("a")]).upsert(
+                    &orders,
+                    lsn,
+                    &[Num("3"), Text("x"), Text("a")],
+                ),
                 2 => planned.upsert(&orders, lsn, &[Num("2"), Text("x"), Text("b")]),
                 3 => planned.delete(&orders, lsn, &[Num("1"), Text("x")]),
                 4 => planned.upsert(&orders, lsn, &[Num("1"), Text("x"), Text("reborn")]),
@@ -697,7 +703,7 @@ async fn parking_and_settling_the_same_key_exclude_each_other() {
 
 #[tokio::test]
 async fn a_backend_killed_during_the_commit_leaves_the_outcome_unknown_and_before_it_a_network_error() {
-    let mut db = Db::new("killed").await;
+    let db = Db::new("killed").await;
     // A deferred trigger sleeps inside COMMIT; an ordinary one inside the insert.
     db.run(
         "CREATE TABLE t (id int PRIMARY KEY);
@@ -783,15 +789,22 @@ async fn a_server_that_refuses_says_why() {
         assert_eq!(error.kind, kind, "{error} {error:?}");
         assert!(!format!("{error:?}").contains("wr0ng"));
     }
-    // State tables that are there ask for no right to create; reading them does.
-    let mut target = PostgresTarget::new(Settings { uri: Secret::new(reader), ..good.clone() });
-    target.open().await.unwrap();
-    let error = target.offsets("shop", &[("t".into(), 0)]).await.unwrap_err();
+    let settings = Settings { uri: Secret::new(reader), ..good.clone() };
+    let mut target = PostgresTarget::new(settings.clone());
+    let error = target.open().await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Authorization, "{error}");
+    // State tables that are there ask for no right to create anything.
+    let state = format!("{}_state", db.name);
+    db.run(&format!("GRANT USAGE ON SCHEMA {state} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {state} TO {role}"))
+        .await;
     target.open().await.unwrap();
+    target.offsets("shop", &[("t".into(), 0)]).await.unwrap();
+    let error = target.apply(&batch().advance(None, 1).write()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Authorization, "{error}");
     let state_schema = format!("{}_none", db.name);
-    let mut target = PostgresTarget::new(Settings { state_schema, uri: Secret::new(format!("postgresql://{role}:pw@127.0.0.1:{}/{DATABASE}", env("PG_PORT"))), ..good.clone() });
-    assert_eq!(target.open().await.unwrap_err().kind, ErrorKind::Authorization);
+    let error = PostgresTarget::new(Settings { state_schema, ..settings }).open().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Authorization, "{error}");
+    db.run(&format!("DROP OWNED BY {role}")).await;
     db.run(&format!("DROP ROLE {role}")).await;
     db.close().await;
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::Exit;
 use crate::{
-    config::units::Millis,
+    config::{load, units::Millis},
     connect::{
         apply::{self, Applied},
         client::Client,
@@ -182,28 +182,29 @@ impl ConnectorsArgs {
     }
 }
 
-/// Loads the configuration, runs the command, prints what is wrong.
+/// Loads the configuration, runs the command and says what is wrong on `err`.
 ///
 /// # Errors
-/// When the runtime cannot be started.
-pub fn command(args: ConnectorsArgs) -> anyhow::Result<Exit> {
-    let loaded = match crate::config::load(args.config()) {
-        Ok(loaded) => loaded,
+/// When `err` cannot be written, or the runtime does not start.
+pub fn main(args: ConnectorsArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<Exit> {
+    let settings = match load(args.config()) {
+        Ok(loaded) => loaded.config.connectors,
         Err(report) => {
-            eprint!("{report}");
+            writeln!(err, "{report}")?;
             return Ok(Exit::Usage);
         }
     };
-    let Some(settings) = loaded.config.connectors else {
-        eprintln!("whimbrel: {} has no `connectors` section; docs/connectors.md shows one", args.config().display());
+    let Some(settings) = settings else {
+        writeln!(err, "error: {} has no `connectors` section", args.config().display())?;
         return Ok(Exit::Usage);
     };
-    crate::runtime::tls::install();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(run(args, settings, &mut io::stdout(), &mut io::stderr())) {
+    match runtime.block_on(run(args, settings, out, err)) {
         Ok(status) => Ok(Exit::Status(status)),
+        // A closed pipe is for the caller to judge.
+        Err(CommandError::Output(error)) => Err(error.into()),
         Err(error) => {
-            eprintln!("whimbrel: {}", error.explain());
+            writeln!(err, "error: {}", error.explain())?;
             Ok(Exit::Status(error.exit_status()))
         }
     }

@@ -11,10 +11,15 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Exit;
-use crate::batch::Batch;
+use crate::batch::unpack_headers;
 use crate::config::{self, PipelineConfig};
+use crate::pipeline::redrive::{self, Redriven};
+use crate::plugin::Engine;
 use crate::runtime::tls;
+use crate::source::kafka::watch::now_ms;
+use crate::stats::Instruments;
 use crate::target::{DeadLetterFilter, StoredDeadLetter};
+use crate::transform;
 
 /// Arguments of `whimbrel dead-letters`.
 #[derive(Debug, Args)]
@@ -23,7 +28,9 @@ use crate::target::{DeadLetterFilter, StoredDeadLetter};
   whimbrel dead-letters show --config whimbrel.yaml --topic shop.public.orders --partition 0 --offset 4711 --payload
   whimbrel dead-letters redrive --config whimbrel.yaml --pipeline shop --key '{\"id\":7}'
 
-Exit status: 0 ok, 1 runtime error, 2 usage or configuration.")]
+Re-driving takes a key whole: records parked behind the ones that are asked for go with them, in order.
+
+Exit status: 0 ok, 1 runtime error or records that failed again, 2 usage or configuration.")]
 pub struct DeadLettersArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -120,11 +127,11 @@ impl Which {
 
     /// The pipeline meant, or the sentence that says why there is none.
     fn pick(&self, pipelines: Vec<PipelineConfig>) -> Result<PipelineConfig, String> {
-        let names = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect::<Vec<_>>().join(", ");
+        let names = pipelines.iter().map(|pipeline| pipeline.settings.name.to_string()).collect::<Vec<_>>().join(", ");
         match &self.pipeline {
             Some(name) => pipelines
                 .into_iter()
-                .find(|pipeline| pipeline.name == *name)
+                .find(|pipeline| *pipeline.settings.name == **name)
                 .ok_or_else(|| format!("no pipeline is called `{name}`; there are: {names}")),
             None => match <[PipelineConfig; 1]>::try_from(pipelines) {
                 Ok([only]) => Ok(only),
@@ -173,17 +180,50 @@ pub fn run(args: &DeadLettersArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
             }
             Ok(Exit::Ok)
         }
-        Verb::Redrive { .. } => {
-            writeln!(err, "whimbrel: re-driving is not part of this build")?;
-            Ok(Exit::Runtime)
+        Verb::Redrive { format, .. } => {
+            let done = again(&config, &loaded.config.plugins, &which.filter(), &runtime)?;
+            match format {
+                Format::Text => told(out, &done)?,
+                Format::Json => {
+                    serde_json::to_writer_pretty(&mut *out, &done)?;
+                    writeln!(out)?;
+                }
+            }
+            Ok(if done.failed.is_empty() { Exit::Ok } else { Exit::Runtime })
         }
     }
 }
 
 async fn read(config: &PipelineConfig, filter: &DeadLetterFilter) -> anyhow::Result<Vec<StoredDeadLetter>> {
-    let mut target = config.target.build();
-    target.open().await.with_context(|| format!("the target of pipeline `{}` cannot be opened", config.name))?;
-    target.dead_letters(&config.name, filter).await.context("dead letters cannot be read")
+    let mut target = super::run::target(&config.target);
+    target.open().await.with_context(|| format!("the target of pipeline `{}` cannot be opened", config.settings.name))?;
+    target.dead_letters(&config.settings.name, filter).await.context("dead letters cannot be read")
+}
+
+/// Plugins may have been mended meanwhile: the letters go through the chain as it is configured now.
+fn again(
+    config: &PipelineConfig,
+    plugins: &config::plugins::PluginsConfig,
+    filter: &DeadLetterFilter,
+    runtime: &tokio::runtime::Runtime,
+) -> anyhow::Result<Redriven> {
+    let engine = Engine::new().context("the plugin engine could not be started")?;
+    // Counted nowhere: this process has no metrics page.
+    let instruments = Instruments::detached(std::sync::Arc::new(now_ms));
+    let mut chain = transform::build(&engine, &super::run::cache(plugins), &config.transform, &instruments)
+        .with_context(|| format!("pipeline `{}`", config.settings.name))?;
+    let mut target = super::run::target(&config.target);
+    let work = redrive::redrive(&config.settings, &mut *target, &mut chain, filter);
+    runtime.block_on(work).context("re-driving stopped; what was applied before is settled")
+}
+
+fn told(out: &mut dyn Write, done: &Redriven) -> std::io::Result<()> {
+    for letter in &done.failed {
+        let (topic, message) = (escaped(&letter.topic), escaped(&letter.message));
+        writeln!(out, "{topic}[{}]@{}  {}  {message}", letter.partition, letter.offset, letter.reason)?;
+    }
+    let (applied, failed, waiting) = (done.applied, done.failed.len(), done.waiting);
+    writeln!(out, "{applied} applied, {failed} failed again, {waiting} wait behind one that failed")
 }
 
 fn list(out: &mut dyn Write, letters: &[StoredDeadLetter]) -> std::io::Result<()> {
@@ -259,7 +299,7 @@ fn write_json(out: &mut dyn Write, letters: Vec<Value>) -> anyhow::Result<()> {
 }
 
 fn headers(letter: &StoredDeadLetter) -> Vec<(String, Option<Vec<u8>>)> {
-    Batch::unpack_headers(&letter.headers).map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect()
+    unpack_headers(&letter.headers).map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect()
 }
 
 /// Text with control characters escaped: a record must not be able to drive the terminal.
@@ -287,6 +327,7 @@ fn bytes(bytes: Option<&[u8]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Batch;
 
     fn letter() -> StoredDeadLetter {
         let mut batch = Batch::default();

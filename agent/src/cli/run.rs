@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Exit;
-use crate::config::{self, AgentConfig, PipelineConfig, PluginsConfig};
+use crate::config::plugins::PluginsConfig;
+use crate::config::validated::TargetConfig;
+use crate::config::{self, AgentConfig, PipelineConfig};
 use crate::connect::client::Client;
 use crate::connect::supervisor::Supervisor;
 use crate::export::http::{Surface, serve};
@@ -20,6 +22,7 @@ use crate::runtime::telemetry::Telemetry;
 use crate::runtime::tls;
 use crate::source::kafka::watch::now_ms;
 use crate::stats::{Instruments, Observer};
+use crate::target::{Target, mongodb, postgres, sqlite, stdout};
 use crate::transform;
 
 /// How long the exporters may take to push what is left.
@@ -52,7 +55,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    eprint!("{}", loaded.report);
+    if !loaded.report.findings().is_empty() {
+        eprintln!("{}", loaded.report);
+    }
     tls::install();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -63,7 +68,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
 }
 
 async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
-    let telemetry = Telemetry::start(&config.name, &config.logging, &config.export)?;
+    let telemetry = Telemetry::start(&config.name, &config.log, &config.export)?;
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
     let background = Kind { on_error: OnError::Log, on_shutdown: OnShutdown::Abort };
@@ -117,7 +122,7 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
         tracing::error!(task = task.as_str(), "agent ended because a task failed");
     }
     tracing::info!(graceful, "agent stopped");
-    telemetry.shutdown(FLUSH_GRACE);
+    tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_GRACE)).await?;
     Ok(if ended.failed.is_some() { Exit::Runtime } else { Exit::Ok })
 }
 
@@ -140,12 +145,22 @@ pub(crate) fn start(
     instruments: &Instruments,
     traces: &crate::export::trace::Traces,
 ) -> anyhow::Result<Handle> {
-    let chain = transform::build(engine, cache, &config.plugins, instruments)
-        .with_context(|| format!("pipeline `{}`", config.name))?;
-    let observer = Observer::new(&config.name, "kafka", config.target.kind(), config.lag, instruments.clone());
+    let chain = transform::build(engine, cache, &config.transform, instruments)
+        .with_context(|| format!("pipeline `{}`", config.settings.name))?;
+    let observer = Observer::new(&config.settings.name, "kafka", config.target.kind(), config.lag, instruments.clone());
     observer.group(&config.settings.kafka.group);
-    let parts = Parts { target: config.target.build(), target_kind: config.target.kind(), chain, observer, traces: traces.clone() };
+    let parts = Parts { target: target(&config.target), target_kind: config.target.kind(), chain, observer, traces: traces.clone() };
     Ok(pipeline::start(config.settings.clone(), parts)?)
+}
+
+/// The target a configuration names, not open yet.
+pub(crate) fn target(config: &TargetConfig) -> Box<dyn Target> {
+    match config.clone() {
+        TargetConfig::Mongodb(settings) => Box::new(mongodb::MongoTarget::new(settings)),
+        TargetConfig::Postgresql(settings) => Box::new(postgres::PostgresTarget::new(settings)),
+        TargetConfig::Sqlite(settings) => Box::new(sqlite::SqliteTarget::new(settings)),
+        TargetConfig::Stdout(settings) => Box::new(stdout::StdoutTarget::new(settings)),
+    }
 }
 
 /// Where compiled plugins are kept: as configured, else the user's cache directory, else nowhere.

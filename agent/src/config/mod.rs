@@ -27,5 +27,4 @@ mod tests;
 pub use finding::{Finding, Report, Severity};
 pub use load::{Loaded, load};
 pub use node::Place;
-pub use plugins::PluginsConfig;
 pub use validated::{AgentConfig, PipelineConfig};

@@ -18,8 +18,7 @@ use crate::runtime::telemetry::LogConfig;
 use crate::source::kafka::KafkaConfig;
 use crate::source::kafka::config::DEFAULT_TOPIC;
 use crate::stats::LagConfig;
-use crate::target::choice::keeps_offsets;
-use crate::target::{DeliveryMode, TargetConfig};
+use crate::target::{DeliveryMode, mongodb, postgres, sqlite, stdout};
 
 /// The agent's configuration.
 #[derive(Clone)]
@@ -29,7 +28,7 @@ pub struct AgentConfig {
     /// HTTP endpoint, OTLP, budgets of the metrics.
     pub export: ExportConfig,
     /// Logs.
-    pub logging: LogConfig,
+    pub log: LogConfig,
     /// Plugin host.
     pub plugins: PluginsConfig,
     /// Pipelines; names are unique.
@@ -41,16 +40,40 @@ pub struct AgentConfig {
 /// A pipeline's configuration.
 #[derive(Clone)]
 pub struct PipelineConfig {
-    /// Name.
-    pub name: String,
     /// Source, decode, mapping, delivery.
     pub settings: Settings,
     /// Plugins, in order; checked as far as it goes without loading them.
-    pub plugins: Vec<raw::Transform>,
+    pub transform: Vec<raw::Transform>,
     /// Where rows go.
     pub target: TargetConfig,
     /// Lag states.
     pub lag: LagConfig,
+}
+
+/// A target's configuration.
+#[derive(Clone)]
+pub enum TargetConfig {
+    /// MongoDB.
+    Mongodb(mongodb::Settings),
+    /// PostgreSQL.
+    Postgresql(postgres::Settings),
+    /// SQLite.
+    Sqlite(sqlite::Settings),
+    /// Standard output or a file.
+    Stdout(stdout::Settings),
+}
+
+impl TargetConfig {
+    /// The word that names its kind in configuration and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Mongodb(_) => "mongodb",
+            Self::Postgresql(_) => "postgresql",
+            Self::Sqlite(_) => "sqlite",
+            Self::Stdout(_) => "stdout",
+        }
+    }
 }
 
 // Any text in these may be what a reference was resolved to, so a debug print shows how much there is, and not what.
@@ -62,7 +85,7 @@ impl fmt::Debug for AgentConfig {
 
 impl fmt::Debug for PipelineConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PipelineConfig").field("plugins", &self.plugins.len()).finish_non_exhaustive()
+        f.debug_struct("PipelineConfig").field("plugins", &self.transform.len()).finish_non_exhaustive()
     }
 }
 
@@ -84,7 +107,8 @@ impl Checked {
 
     /// The section, or its finding under `parent`.
     fn keep<T>(&mut self, parent: &str, result: Result<T, Invalid>) -> Option<T> {
-        result.map_err(|invalid| self.error(invalid.within(parent))).ok()
+        let placed = |invalid: Invalid| if parent.is_empty() { invalid } else { invalid.within(parent) };
+        result.map_err(|invalid| self.error(placed(invalid))).ok()
     }
 }
 
@@ -106,7 +130,7 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
             "listen on 127.0.0.1, or keep strangers off the port",
         ));
     }
-    let logging = checked.keep("", check_log(&raw.log));
+    let log = checked.keep("", check_log(&raw.log));
     let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
     if !written && raw.connectors.is_none() {
         checked.error(Invalid::new("pipelines", "there is no pipeline", "`whimbrel config example --minimal` prints one"));
@@ -124,10 +148,10 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
         }
     });
     let whole = !checked.findings.iter().any(|(severity, _)| *severity == Severity::Error);
-    let config = match (export, logging, plugins) {
-        (Some(export), Some(logging), Some(plugins)) if whole => {
+    let config = match (export, log, plugins) {
+        (Some(export), Some(log), Some(plugins)) if whole => {
             let name = raw.name.clone().unwrap_or_else(host_name);
-            Some(AgentConfig { name, export, logging, plugins, pipelines, connectors })
+            Some(AgentConfig { name, export, log, plugins, pipelines, connectors })
         }
         _ => None,
     };
@@ -162,9 +186,9 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
         checked.keep(&below(&format!("transform[{index}]")), check_transform(plugin));
     }
     let mapping = checked.keep(&below("tables"), Mapping::try_from(raw.tables.as_slice()));
-    let transactional = keeps_offsets(&raw.target);
-    let delivery = checked.keep(&below("delivery"), DeliveryConfig::new(&raw.delivery, transactional));
-    if !transactional && raw.delivery.dead_letters.topic.is_none() {
+    let is_stdout = matches!(raw.target, raw::Target::Stdout(_));
+    let delivery = checked.keep(&below("delivery"), DeliveryConfig::new(&raw.delivery, !is_stdout));
+    if is_stdout && raw.delivery.dead_letters.topic.is_none() {
         checked.error(Invalid::new(
             below("delivery.dead_letters.topic"),
             "stdout cannot keep dead letters, and no topic is named for them",
@@ -175,7 +199,20 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
     let (mode, grace) = delivery
         .as_ref()
         .map_or((DeliveryMode::ExactlyOnce, Duration::from_secs(86_400)), |delivery| (delivery.mode, delivery.delete_grace));
-    let target = checked.keep(&below("target"), TargetConfig::new(&raw.target, mode, grace));
+    let target = match &raw.target {
+        raw::Target::Mongodb(one) => checked
+            .keep(&below("target.mongodb"), mongodb::Settings::from_raw(one, mode, grace))
+            .map(TargetConfig::Mongodb),
+        raw::Target::Postgresql(one) => checked
+            .keep(&below("target.postgresql"), postgres::Settings::from_raw(one, grace))
+            .map(TargetConfig::Postgresql),
+        raw::Target::Sqlite(one) => {
+            checked.keep(&below("target.sqlite"), sqlite::Settings::from_raw(one, grace)).map(TargetConfig::Sqlite)
+        }
+        raw::Target::Stdout(one) => {
+            checked.keep(&below("target.stdout"), stdout::Settings::from_raw(one)).map(TargetConfig::Stdout)
+        }
+    };
     let lag = checked.keep(&below("lag"), check_lag(&raw.lag));
     let (Some(kafka), Some(mut decode), Some(mapping), Some(delivery), Some(target), Some(lag)) =
         (kafka, decode, mapping, delivery, target, lag)
@@ -189,10 +226,9 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
         decode,
         mapping,
         delivery,
-        use_group_offsets: !transactional,
+        use_group_offsets: is_stdout,
     };
-    let config =
-        PipelineConfig { name: raw.name.clone(), settings, plugins: raw.transform.clone(), target, lag };
+    let config = PipelineConfig { settings, transform: raw.transform.clone(), target, lag };
     (checked.findings.len() == before).then_some(config)
 }
 

@@ -38,14 +38,17 @@ pub(super) fn fill(
     }
     let mut decoding = Decoding { config, placeholders, topic, record, batch, event };
     let key = decoding.key();
+    let kept = decoding.batch.cells.len();
     let outcome = decoding.value(key.as_ref().ok());
     match (outcome, key) {
         // Only changes need their key: a tombstone or heartbeat with an odd key is harmless.
         (Ok(()), Err(error)) if matches!(decoding.event.kind, Kind::Change(_)) => Err(error),
         (Err(error), Ok(key)) => {
-            // Whoever parks or lists the dead letter wants the key, even though the table is not known.
-            let table = Arc::default();
-            decoding.finish_key(&key, &table);
+            if decoding.event.key.is_none() {
+                // Whoever parks or lists the dead letter wants the key, even though the table is not known.
+                decoding.batch.cells.truncate(kept);
+                decoding.finish_key(&key, &Arc::default());
+            }
             Err(error)
         }
         (outcome, _) => outcome,
@@ -165,7 +168,8 @@ impl<'r> Decoding<'_, 'r> {
         key: Option<&Key>,
     ) -> Result<bool, DecodeError> {
         let hint = &mut self.topic.image_hint;
-        let top = Top::scan(scan, &mut cursor, &mut self.topic.layouts, &mut self.batch.cells, hint)?;
+        let top =
+            Top::scan(scan, &mut cursor, &mut self.topic.layouts, &mut self.batch.cells, hint, &mut self.topic.trails)?;
         frame.close(&mut cursor, Part::Value)?;
         let form = top.form();
         match form {
@@ -257,9 +261,10 @@ impl<'r> Decoding<'_, 'r> {
             }
         }
         self.batch.cells.truncate(kept);
+        let is_envelope = layout.has("op") && layout.has("source") && (layout.has("after") || layout.has("message"));
         let named =
             self.schema(frame).is_some_and(|(_, schema)| schema.is_struct() && schema.name().ends_with(".Value"));
-        if !(marks.marked || named) || (layout.has("op") && layout.has("source")) {
+        if !(marks.marked || named) || is_envelope {
             return Ok(false);
         }
         marks.complete(self.record.topic);

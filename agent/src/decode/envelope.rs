@@ -6,7 +6,8 @@
 use super::error::{DecodeError, Part};
 use super::json::Cursor;
 use super::layout::{Layouts, Scan, Scanned};
-use super::source::{Source, integer_field};
+use super::source::{self, Source, integer_field};
+use super::trail::Trail;
 use crate::event::{Cell, CellKind, Op};
 
 /// The fields of an object that may be an envelope.
@@ -46,7 +47,59 @@ const ID: u16 = 32;
 const EVENT_COUNT: u16 = 64;
 const DDL: u16 = 128;
 const TS_MS: u16 = 256;
-const OTHER: u16 = 512;
+const MESSAGE: u16 = 512;
+const OTHER: u16 = 1024;
+
+/// What a field of the envelope or its kin means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Before,
+    After,
+    Source,
+    Op,
+    TsMs,
+    TsUs,
+    UpdateDescription,
+    Status,
+    Id,
+    EventCount,
+    Ddl,
+    Message,
+    Other,
+}
+
+impl Field {
+    const fn of(name: &[u8]) -> Self {
+        match name {
+            b"before" => Self::Before,
+            b"after" => Self::After,
+            b"source" => Self::Source,
+            b"op" => Self::Op,
+            b"ts_ms" => Self::TsMs,
+            b"ts_us" => Self::TsUs,
+            b"updateDescription" => Self::UpdateDescription,
+            b"status" => Self::Status,
+            b"id" => Self::Id,
+            b"event_count" => Self::EventCount,
+            b"ddl" | b"tableChanges" => Self::Ddl,
+            b"message" => Self::Message,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The order of fields in the last envelope and its source block.
+#[derive(Debug)]
+pub(super) struct Trails {
+    top: Trail<Field>,
+    source: Trail<source::Field>,
+}
+
+impl Trails {
+    pub(super) const fn new() -> Self {
+        Self { top: Trail::new(), source: Trail::new() }
+    }
+}
 
 /// What a [`Top`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,51 +119,54 @@ impl<'a> Top<'a> {
         layouts: &mut Layouts,
         cells: &mut Vec<Cell>,
         hint: &mut usize,
+        trails: &mut Trails,
     ) -> Result<Self, DecodeError> {
         let syntax = DecodeError::syntax(scan.part);
         let mut top = Self::default();
         let inside = Scan { depth: scan.depth + 1, ..*scan };
         let mut more = cursor.open_object().map_err(&syntax)?;
+        let mut step = 0;
         while more {
-            let name = cursor.name().map_err(&syntax)?;
-            match cursor.slice(name.start, name.end) {
-                b"before" => {
+            match trails.top.name(step, cursor, Field::of).map_err(&syntax)? {
+                Field::Before => {
                     top.once(BEFORE, "before")?;
                     top.before = image(&inside, cursor, layouts, cells, hint)?;
                 }
-                b"after" => {
+                Field::After => {
                     top.once(AFTER, "after")?;
                     top.after = image(&inside, cursor, layouts, cells, hint)?;
                 }
-                b"source" if cursor.peek() == b'{' => {
+                Field::Source if cursor.peek() == b'{' => {
                     top.once(SOURCE, "source")?;
-                    top.source = Some(Source::scan(cursor, inside.depth).map_err(&syntax)?);
+                    top.source = Some(Source::scan(cursor, inside.depth, &mut trails.source).map_err(&syntax)?);
                 }
-                b"op" => {
+                Field::Op => {
                     let raw = cursor.value(inside.depth).map_err(&syntax)?;
                     top.once(OP, "op")?;
                     top.op = (raw.kind == CellKind::Text).then(|| cursor.slice(raw.start, raw.end));
                 }
-                b"ts_ms" => {
+                Field::TsMs => {
                     top.seen |= TS_MS;
                     top.ts_ms = integer_field(cursor, inside.depth).map_err(&syntax)?;
                 }
-                b"ts_us" => top.ts_us = integer_field(cursor, inside.depth).map_err(&syntax)?,
-                b"updateDescription" => {
+                Field::TsUs => top.ts_us = integer_field(cursor, inside.depth).map_err(&syntax)?,
+                Field::UpdateDescription => {
                     let raw = cursor.value(inside.depth).map_err(&syntax)?;
                     top.update_description = (raw.kind == CellKind::Json).then(|| inside.cell(cursor, raw));
                 }
                 other => {
                     top.seen |= match other {
-                        b"status" => STATUS,
-                        b"id" => ID,
-                        b"event_count" => EVENT_COUNT,
-                        b"ddl" | b"tableChanges" => DDL,
+                        Field::Status => STATUS,
+                        Field::Id => ID,
+                        Field::EventCount => EVENT_COUNT,
+                        Field::Ddl => DDL,
+                        Field::Message => MESSAGE,
                         _ => OTHER,
                     };
                     cursor.value(inside.depth).map_err(&syntax)?;
                 }
             }
+            step += 1;
             more = cursor.next_field().map_err(&syntax)?;
         }
         Ok(top)
@@ -129,7 +185,9 @@ impl<'a> Top<'a> {
     }
 
     pub(super) const fn form(&self) -> Form {
-        if self.source.is_some() && self.has(OP) {
+        // A logical decoding message has neither image but `message`.
+        let images = self.seen & (BEFORE | AFTER | MESSAGE) != 0;
+        if self.source.is_some() && self.has(OP) && images {
             Form::Change
         } else if self.source.is_some() && self.has(DDL) {
             Form::SchemaChange

@@ -22,6 +22,8 @@ pub(super) enum DecodeError {
     Envelope { field: &'static str, what: &'static str },
     #[error("{part}: row has the field `{field}` twice")]
     Duplicate { part: Part, field: String },
+    #[error("{part}: row has more than {limit} fields")]
+    TooWide { part: Part, limit: usize },
     #[error("{part}: embedded schema cannot be read: {what}")]
     Schema { part: Part, what: &'static str },
 }
@@ -50,9 +52,9 @@ impl DecodeError {
     /// The class for metrics and operators.
     pub(super) const fn reason(&self) -> Reason {
         match self {
-            Self::Syntax { syntax: Syntax { flaw: Flaw::NulName, .. }, .. } | Self::Duplicate { .. } => {
-                Reason::BadValue
-            }
+            Self::Syntax { syntax: Syntax { flaw: Flaw::NulName, .. }, .. }
+            | Self::Duplicate { .. }
+            | Self::TooWide { .. } => Reason::BadValue,
             Self::Syntax { .. } | Self::Utf8 { .. } => Reason::Malformed,
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::NotAnObject { .. }

@@ -12,6 +12,9 @@ use crate::event::CellKind;
 /// Schemas remembered for each part of a topic; a topic fed by more tables than this still works, more slowly.
 const MAX_SCHEMAS: usize = 256;
 
+/// Bytes of schemas remembered for each part of a topic; one is of some kilobytes.
+const MAX_BYTES: usize = 16 << 20;
+
 /// An embedded schema that was seen.
 #[derive(Debug)]
 pub(super) struct Embedded {
@@ -29,6 +32,7 @@ pub(super) struct Schemas {
     known: Vec<Embedded>,
     last: usize,
     next_id: u32,
+    bytes: usize,
 }
 
 /// How a key or value is wrapped.
@@ -62,7 +66,7 @@ impl Schemas {
             Part::Key => 1,
             Part::Value => 2,
         };
-        Self { known: Vec::new(), last: 0, next_id }
+        Self { known: Vec::new(), last: 0, next_id, bytes: 0 }
     }
 
     pub(super) fn get(&self, frame: &Frame) -> Option<&Embedded> {
@@ -87,8 +91,10 @@ impl Schemas {
                 Err(_) => return Err(DecodeError::Schema { part, what: "it is not one of Kafka Connect" }),
             },
         };
-        if self.known.len() >= MAX_SCHEMAS {
+        self.bytes += start;
+        if self.known.len() >= MAX_SCHEMAS || self.bytes > MAX_BYTES {
             self.known.clear();
+            self.bytes = start;
         }
         let prefix = bytes.get(..start).unwrap_or_default().into();
         self.known.push(Embedded { prefix, id: self.next_id, schema });

@@ -83,6 +83,13 @@ fn special(word: u64) -> u64 {
     (is_quote | is_slash | is_control) & HIGH
 }
 
+/// Sets the high bit of the first byte that is no ASCII digit. The carry may mark later ones wrongly, as above.
+#[inline]
+fn non_digits(word: u64) -> u64 {
+    let value = word ^ (ONES * 0x30);
+    (value.wrapping_add(ONES * 0x76) | value) & HIGH
+}
+
 impl<'a> Cursor<'a> {
     pub(super) const fn new(text: &'a [u8], at: usize) -> Self {
         Self { text, at }
@@ -204,6 +211,14 @@ impl<'a> Cursor<'a> {
     fn digits(&mut self) -> Result<(), Syntax> {
         if !self.peek().is_ascii_digit() {
             return self.unexpected(Flaw::Number);
+        }
+        while let Some(chunk) = self.rest().first_chunk::<8>() {
+            let others = non_digits(u64::from_le_bytes(*chunk));
+            if others != 0 {
+                self.at += (others.trailing_zeros() / 8) as usize;
+                return Ok(());
+            }
+            self.at += 8;
         }
         while self.peek().is_ascii_digit() {
             self.at += 1;

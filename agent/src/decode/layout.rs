@@ -11,12 +11,22 @@ use super::error::{DecodeError, Part};
 use super::json::{Cursor, Raw, Syntax};
 use super::placeholder::Placeholders;
 use super::schema::ConnectSchema;
+use super::trail::WireName;
 use super::unwrapped::Meta;
 use crate::batch::unescape;
 use crate::event::{Cell, CellKind, Column, Shape, SourceType, Span, TableRef};
 
 /// Layouts remembered for each topic. Past it all are forgotten: a topic with so many is one whose field names are data.
 const MAX_LAYOUTS: usize = 4096;
+
+/// Bytes of field names remembered for each topic; past it all are forgotten. Layouts of tables are of some kilobytes.
+const MAX_WIRE: usize = 8 << 20;
+
+/// Fields of one row. SQL Server allows 30,000 columns, the others far fewer.
+const MAX_FIELDS: usize = 1 << 15;
+
+/// Longest name in a message; the byte offset of a longer one helps nobody either.
+const MAX_NAME_SHOWN: usize = 100;
 
 /// Shapes remembered for each layout: tables that share a topic and have the same columns.
 const MAX_SHAPES: usize = 1024;
@@ -33,10 +43,8 @@ pub(super) enum Role {
 /// A sequence of field names.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// `"a":"b":`: names as on the wire, quotes and colons included.
-    wire: Box<[u8]>,
-    /// End of each name in `wire`.
-    ends: Vec<usize>,
+    /// Names as on the wire.
+    wire: Vec<WireName>,
     /// Names without escapes.
     names: Vec<Arc<str>>,
     role: Role,
@@ -58,6 +66,7 @@ struct Bound {
 pub(super) struct Layouts {
     all: Vec<Layout>,
     by_wire: HashMap<(Role, Box<[u8]>), usize>,
+    bytes: usize,
 }
 
 /// A row whose cells stand in the batch, before its shape is known.
@@ -124,9 +133,11 @@ impl Layouts {
             Some(index) => *index,
             None => {
                 let layout = Layout::new(scan, &key.1, &raws)?;
-                if self.all.len() >= MAX_LAYOUTS {
+                self.bytes += key.1.len();
+                if self.all.len() >= MAX_LAYOUTS || self.bytes > MAX_WIRE {
                     self.all.clear();
                     self.by_wire.clear();
+                    self.bytes = key.1.len();
                 }
                 self.all.push(layout);
                 self.by_wire.insert(key, self.all.len() - 1);
@@ -187,13 +198,17 @@ fn collect(
 
 impl Layout {
     fn new(scan: &Scan<'_>, wire: &[u8], raws: &[Raw]) -> Result<Self, DecodeError> {
+        if raws.len() > MAX_FIELDS {
+            return Err(DecodeError::TooWide { part: scan.part, limit: MAX_FIELDS });
+        }
         let mut names: Vec<Arc<str>> = Vec::with_capacity(raws.len());
         let mut unique = HashSet::with_capacity(raws.len());
         for raw in raws {
             let mut name = String::new();
             unescape(wire.get(raw.start..raw.end).unwrap_or_default(), &mut name);
             if !unique.insert(name.clone()) {
-                return Err(DecodeError::Duplicate { part: scan.part, field: name });
+                let field = name.chars().take(MAX_NAME_SHOWN).collect();
+                return Err(DecodeError::Duplicate { part: scan.part, field });
             }
             names.push(name.into());
         }
@@ -201,8 +216,8 @@ impl Layout {
             Role::Image => Vec::new(),
             Role::Unwrapped => names.iter().map(|name| Meta::of_field(name)).collect(),
         };
-        let ends = raws.iter().map(|raw| raw.end + 2).collect();
-        Ok(Self { wire: wire.into(), ends, names, role: scan.role, meta, shapes: Vec::new() })
+        let wire = raws.iter().map(|raw| WireName::new(wire.get(raw.start..raw.end).unwrap_or_default())).collect();
+        Ok(Self { wire, names, role: scan.role, meta, shapes: Vec::new() })
     }
 
     fn is_of(&self, role: Role) -> bool {
@@ -218,18 +233,13 @@ impl Layout {
     #[inline]
     fn scan(&self, scan: &Scan<'_>, cursor: &mut Cursor<'_>, cells: &mut Vec<Cell>) -> Result<bool, Syntax> {
         let mut more = cursor.open_object()?;
-        let mut start = 0;
-        for end in &self.ends {
-            let name = self.wire.get(start..*end).unwrap_or_default();
-            if !more || !cursor.rest().starts_with(name) {
+        for name in &self.wire {
+            if !more || !name.eat(cursor) {
                 return Ok(false);
             }
-            cursor.at += name.len();
-            cursor.space();
             let raw = cursor.value(scan.depth + 1)?;
             cells.push(scan.cell(cursor, raw));
             more = cursor.next_field()?;
-            start = *end;
         }
         Ok(!more)
     }

@@ -182,9 +182,37 @@ fn columns_may_have_the_names_of_envelope_fields() {
     let value = format!(r#"{{"after":{{"before":1,"after":{{}},"op":"x","schema":2,"payload":3}},{SOURCE},"op":"c"}}"#);
     let batch = one("t", None, Some(value.as_bytes()), &[]);
     assert_eq!(batch.row(batch.events[0].after.unwrap()).len(), 5);
+    let flat = br#"{"op":"c","source":{"x":1},"id":1,"__op":"c"}"#;
+    assert_eq!(one("p.s.t", None, Some(flat), &[]).events[0].kind, Kind::Change(Op::Create));
     let flat = br#"{"after":{"x":1},"payload":1,"id":1,"__op":"c"}"#;
     let batch = one("p.s.t", None, Some(flat), &[]);
     assert_eq!(batch.row(batch.events[0].after.unwrap()).len(), 3);
+}
+
+#[test]
+fn what_decode_remembers_is_bounded() {
+    let topic = Arc::from("t");
+    let mut decoder = Decoder::new(DecodeConfig::default());
+    let mut batch = Batch::default();
+    // 40 rows with other field names of 300 kB each, then the first once more.
+    for n in (0..40).chain([0]) {
+        batch.clear();
+        let name = format!("{n}").repeat(300_000 / format!("{n}").len());
+        let value = format!(r#"{{"after":{{"{name}":1}},"{name}":1,{SOURCE},"op":"c"}}"#);
+        let record = Record { value: Some(value.as_bytes()), ..record(&topic) };
+        decoder.decode(&record, &mut batch);
+        assert_eq!(said(&batch), (None, ""));
+        let shape = batch.shape(batch.events[0].after.unwrap()).unwrap();
+        assert_eq!(&*shape.columns[0].name, name);
+    }
+    let wide: Vec<_> = (0..40_000).map(|n| format!("\"{n}\":1")).collect();
+    let value = format!(r#"{{"after":{{{}}},{SOURCE},"op":"c"}}"#, wide.join(","));
+    let batch = one("t", None, Some(value.as_bytes()), &[]);
+    assert_eq!(said(&batch), (Some(Reason::BadValue), "value: row has more than 32768 fields"));
+}
+
+fn record(topic: &Arc<str>) -> Record<'_> {
+    Record { topic, partition: 0, offset: 0, timestamp_ms: 0, key: None, value: None, headers: &[] }
 }
 
 #[test]

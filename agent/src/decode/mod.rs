@@ -23,6 +23,7 @@ mod placeholder;
 mod schema;
 mod source;
 mod topic;
+mod trail;
 mod unwrapped;
 pub mod value;
 
@@ -98,66 +99,25 @@ impl Decoder {
     /// says what is wrong and where, without values of the row.
     pub fn decode(&mut self, record: &Record<'_>, batch: &mut Batch) {
         let index = batch.events.len();
-        let (mut event, outcome) = match self.admit(record, batch) {
-            Ok(mut event) => {
+        let mut event = bare(record, batch);
+        let outcome = match admit(record, batch, &mut event) {
+            Ok(()) => {
                 let topic = self.topic(record.topic);
-                let outcome = match self.topics.get_mut(topic) {
+                match self.topics.get_mut(topic) {
                     Some(topic) => change::fill(&self.config, &self.placeholders, topic, record, batch, &mut event),
                     None => Ok(()),
-                };
-                (event, outcome)
+                }
             }
-            Err(error) => (self.bare(record, batch), Err(error)),
+            Err(error) => Err(error),
         };
-        match outcome {
-            Ok(()) => batch.events.push(event),
-            Err(error) => {
-                event.kind = Kind::Undecodable;
-                event.before = None;
-                event.after = None;
-                batch.events.push(event);
-                batch.fail(index, error.reason(), error.to_string());
-            }
-        }
-    }
-
-    /// Copies the record into the batch, if it may be that large and the batch can hold it.
-    fn admit(&self, record: &Record<'_>, batch: &mut Batch) -> Result<Event, DecodeError> {
-        let size = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let headers: usize = record.headers.iter().map(|(name, value)| 8 + name.len() + size(*value)).sum();
-        let payload = size(record.key).saturating_add(size(record.value));
-        let room = (u32::MAX as usize).saturating_sub(batch.data.len());
-        if payload.saturating_add(headers) > room {
-            return Err(DecodeError::TooLarge { size: payload, limit: room });
-        }
-        let mut event = self.bare(record, batch);
-        event.raw_key = record.key.map(|bytes| batch.push_bytes(bytes));
-        event.raw_value = record.value.map(|bytes| batch.push_bytes(bytes));
-        event.raw_headers = batch.push_headers(record.headers.iter().copied());
-        Ok(event)
-    }
-
-    /// An event that knows where it came from and nothing else.
-    #[expect(clippy::unused_self, reason = "reads better beside `admit`")]
-    fn bare(&self, record: &Record<'_>, batch: &mut Batch) -> Event {
-        let topic = batch.topic_index(record.topic);
-        Event {
-            origin: Origin { topic, partition: record.partition, offset: record.offset },
-            broker_ts_ms: record.timestamp_ms.max(0),
-            kind: Kind::Undecodable,
-            table: NONE,
-            destination: NONE,
-            key: None,
-            before: None,
-            after: None,
-            raw_key: None,
-            raw_value: None,
-            raw_headers: Span::default(),
-            source_ts_us: 0,
-            captured_ts_us: 0,
-            position: SourcePosition::default(),
-            snapshot: false,
-            verdict: Verdict::Keep,
+        if let Err(error) = outcome {
+            event.kind = Kind::Undecodable;
+            event.before = None;
+            event.after = None;
+            batch.events.push(event);
+            batch.fail(index, error.reason(), error.to_string());
+        } else {
+            batch.events.push(event);
         }
     }
 
@@ -181,4 +141,41 @@ impl Decoder {
         };
         self.last
     }
+}
+
+/// An event that knows where it came from and nothing else.
+fn bare(record: &Record<'_>, batch: &mut Batch) -> Event {
+    Event {
+        origin: Origin { topic: batch.topic_index(record.topic), partition: record.partition, offset: record.offset },
+        broker_ts_ms: record.timestamp_ms.max(0),
+        kind: Kind::Undecodable,
+        table: NONE,
+        destination: NONE,
+        key: None,
+        before: None,
+        after: None,
+        raw_key: None,
+        raw_value: None,
+        raw_headers: Span::default(),
+        source_ts_us: 0,
+        captured_ts_us: 0,
+        position: SourcePosition::default(),
+        snapshot: false,
+        verdict: Verdict::Keep,
+    }
+}
+
+/// Copies the record into the batch, if the batch can hold it.
+fn admit(record: &Record<'_>, batch: &mut Batch, event: &mut Event) -> Result<(), DecodeError> {
+    let size = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers: usize = record.headers.iter().map(|(name, value)| 8 + name.len() + size(*value)).sum();
+    let payload = size(record.key).saturating_add(size(record.value));
+    let room = (u32::MAX as usize).saturating_sub(batch.data.len());
+    if payload.saturating_add(headers) > room {
+        return Err(DecodeError::TooLarge { size: payload, limit: room });
+    }
+    event.raw_key = record.key.map(|bytes| batch.push_bytes(bytes));
+    event.raw_value = record.value.map(|bytes| batch.push_bytes(bytes));
+    event.raw_headers = batch.push_headers(record.headers.iter().copied());
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The `source` block of an envelope: which table, when, and where in the source's log.
 
-use super::json::{Cursor, Raw, Syntax};
+use super::json::{Cursor, Syntax};
+use super::trail::Trail;
 use crate::event::{CellKind, SourcePosition};
 
 /// The fields of a `source` block that matter here. Texts are as on the wire, escapes and all.
@@ -26,53 +27,93 @@ pub(super) struct SourceId<'a> {
     pub(super) table: &'a [u8],
 }
 
+/// What a field of the block means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Connector,
+    Name,
+    Db,
+    Schema,
+    Table,
+    Snapshot,
+    File,
+    TsMs,
+    TsUs,
+    Lsn,
+    Pos,
+    Ord,
+    Other,
+}
+
+impl Field {
+    pub(super) const fn of(name: &[u8]) -> Self {
+        match name {
+            b"connector" => Self::Connector,
+            b"name" => Self::Name,
+            b"db" => Self::Db,
+            b"schema" => Self::Schema,
+            b"table" | b"collection" => Self::Table,
+            b"snapshot" => Self::Snapshot,
+            b"file" => Self::File,
+            b"ts_ms" => Self::TsMs,
+            b"ts_us" => Self::TsUs,
+            b"lsn" => Self::Lsn,
+            b"pos" => Self::Pos,
+            b"ord" => Self::Ord,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl<'a> Source<'a> {
     /// Scans the object at the cursor.
-    pub(super) fn scan(cursor: &mut Cursor<'a>, depth: u32) -> Result<Self, Syntax> {
+    pub(super) fn scan(cursor: &mut Cursor<'a>, depth: u32, trail: &mut Trail<Field>) -> Result<Self, Syntax> {
         let mut source = Self::default();
         let mut more = cursor.open_object()?;
+        let mut step = 0;
         while more {
-            let name = cursor.name()?;
+            let field = trail.name(step, cursor, Field::of)?;
             let raw = cursor.value(depth + 1)?;
-            source.set(cursor.slice(name.start, name.end), cursor, raw);
+            if field != Field::Other {
+                let bytes = cursor.slice(raw.start, raw.end);
+                match raw.kind {
+                    CellKind::Text | CellKind::Escaped => source.set_text(field, bytes),
+                    CellKind::Number => source.set_number(field, integer(bytes)),
+                    CellKind::True if field == Field::Snapshot => source.snapshot = true,
+                    _ => {}
+                }
+            }
             more = cursor.next_field()?;
+            step += 1;
         }
         Ok(source)
     }
 
-    /// Takes note of a field; also used for the fields the unwrap transform copies from here.
+    /// Takes note of a text; also of those the unwrap transform copies from here.
     #[inline]
-    pub(super) fn set(&mut self, field: &[u8], cursor: &Cursor<'a>, raw: Raw) {
-        let bytes = cursor.slice(raw.start, raw.end);
-        match raw.kind {
-            CellKind::Text | CellKind::Escaped => self.set_text(field, bytes),
-            CellKind::Number => self.set_number(field, integer(bytes)),
-            CellKind::True if field == b"snapshot" => self.snapshot = true,
-            _ => {}
-        }
-    }
-
-    pub(super) fn set_text(&mut self, field: &[u8], text: &'a [u8]) {
+    pub(super) fn set_text(&mut self, field: Field, text: &'a [u8]) {
         match field {
-            b"connector" => self.id.connector = text,
-            b"name" => self.id.name = text,
-            b"db" => self.id.db = text,
-            b"schema" => self.id.schema = text,
-            b"table" | b"collection" => self.id.table = text,
+            Field::Connector => self.id.connector = text,
+            Field::Name => self.id.name = text,
+            Field::Db => self.id.db = text,
+            Field::Schema => self.id.schema = text,
+            Field::Table => self.id.table = text,
             // "true", "first", "last", "first_in_data_collection", "incremental", …
-            b"snapshot" => self.snapshot = text != b"false",
-            b"file" => self.file = text,
+            Field::Snapshot => self.snapshot = text != b"false",
+            Field::File => self.file = text,
             _ => {}
         }
     }
 
-    pub(super) fn set_number(&mut self, field: &[u8], number: Option<i64>) {
+    /// Takes note of a number.
+    #[inline]
+    pub(super) fn set_number(&mut self, field: Field, number: Option<i64>) {
         match field {
-            b"ts_ms" => self.ts_ms = number,
-            b"ts_us" => self.ts_us = number,
-            b"lsn" => self.lsn = number,
-            b"pos" => self.pos = number,
-            b"ord" => self.ord = number,
+            Field::TsMs => self.ts_ms = number,
+            Field::TsUs => self.ts_us = number,
+            Field::Lsn => self.lsn = number,
+            Field::Pos => self.pos = number,
+            Field::Ord => self.ord = number,
             _ => {}
         }
     }
@@ -102,9 +143,25 @@ fn file_number(file: &[u8]) -> u64 {
     integer(digits).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
 }
 
-/// A JSON number that is a whole one and fits.
+/// A JSON number that is a whole one and fits. `str::parse` by hand: it would check for UTF-8 and for a plus sign.
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut number = 0i64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // Counts down: there is one negative number more than positive ones.
+        number = number.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    }
+    if negative { Some(number) } else { number.checked_neg() }
 }
 
 /// A field whose value is a whole number, `None` when it is null or something else.
@@ -119,7 +176,7 @@ mod tests {
 
     fn position(json: &str) -> (u64, u64) {
         let mut cursor = Cursor::new(json.as_bytes(), 0);
-        let position = Source::scan(&mut cursor, 0).unwrap().position();
+        let position = Source::scan(&mut cursor, 0, &mut Trail::new()).unwrap().position();
         (position.major, position.minor)
     }
 
@@ -135,6 +192,17 @@ mod tests {
             (r#"{"connector":"sqlserver","change_lsn":"00000027:00000758:0003"}"#, (0, 0)),
         ] {
             assert_eq!(position(json), expect, "{json}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_read_to_their_limits() {
+        for text in ["0", "-0", "7", "-1", "9223372036854775807", "-9223372036854775808"] {
+            assert_eq!(integer(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+        for text in ["", "-", "+1", "1.0", "1e3", "9223372036854775808", "-9223372036854775809", "99999999999999999999"]
+        {
+            assert_eq!(integer(text.as_bytes()), None, "{text}");
         }
     }
 

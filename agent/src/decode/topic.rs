@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::config::DecodeConfig;
+use super::envelope::Trails;
 use super::error::Part;
 use super::frame::Schemas;
 use super::layout::Layouts;
@@ -17,6 +18,9 @@ const HEARTBEAT_PREFIX: &str = "__debezium-heartbeat";
 
 /// Tables remembered for each topic; past it all are forgotten.
 const MAX_TABLES: usize = 4096;
+
+/// Bytes of tables' names remembered for each topic.
+const MAX_TABLE_BYTES: usize = 4 << 20;
 
 /// What is remembered of a topic.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub(super) struct Topic {
     pub(super) key_hint: usize,
     pub(super) image_hint: usize,
     pub(super) unwrapped_hint: usize,
+    pub(super) trails: Trails,
     pub(super) tables: Tables,
     singles: Vec<(&'static str, Arc<Shape>)>,
 }
@@ -49,6 +54,7 @@ impl Topic {
             key_hint: usize::MAX,
             image_hint: usize::MAX,
             unwrapped_hint: usize::MAX,
+            trails: Trails::new(),
             tables: Tables::default(),
             singles: Vec::new(),
         }
@@ -70,6 +76,7 @@ impl Topic {
 pub(super) struct Tables {
     known: Vec<Table>,
     last: usize,
+    bytes: usize,
 }
 
 /// A table and its first destination.
@@ -90,10 +97,13 @@ impl Tables {
             _ => self.known.iter().position(|table| table.is(id)),
         };
         self.last = found.unwrap_or_else(|| {
-            if self.known.len() >= MAX_TABLES {
+            let table = Table::new(id);
+            self.bytes += table.wire.len();
+            if self.known.len() >= MAX_TABLES || self.bytes > MAX_TABLE_BYTES {
                 self.known.clear();
+                self.bytes = table.wire.len();
             }
-            self.known.push(Table::new(id));
+            self.known.push(table);
             self.known.len() - 1
         });
         match self.known.get(self.last) {

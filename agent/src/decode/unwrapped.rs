@@ -7,7 +7,7 @@
 
 use super::Record;
 use super::envelope::op;
-use super::source::Source;
+use super::source::{Field, Source};
 use crate::event::{CellKind, Op};
 
 /// What must be there, for messages.
@@ -23,7 +23,7 @@ pub(super) enum Meta {
     /// Time of capture, microseconds.
     CapturedUs,
     /// A field of the `source` block.
-    Source(&'static str),
+    Source(Field),
     /// Something else of the envelope that is not needed here.
     Other,
 }
@@ -67,13 +67,7 @@ impl Meta {
     pub(super) fn of_field(name: &str) -> Option<Self> {
         let rest = name.strip_prefix("__")?;
         if let Some(field) = rest.strip_prefix("source_") {
-            return Some(match field {
-                "ts_ms" => Self::Source("ts_ms"),
-                "ts_us" => Self::Source("ts_us"),
-                _ => {
-                    SOURCE_FIELDS.iter().find(|known| **known == field).map_or(Self::Other, |known| Self::Source(known))
-                }
-            });
+            return Some(Self::Source(Field::of(field.as_bytes())));
         }
         match rest {
             "deleted" => Some(Self::Deleted),
@@ -82,7 +76,7 @@ impl Meta {
             "ts_us" => Some(Self::CapturedUs),
             "ts_ns" => Some(Self::Other),
             _ if rest.starts_with("transaction_") => Some(Self::Other),
-            _ => SOURCE_FIELDS.iter().find(|known| **known == rest).map(|known| Self::Source(known)),
+            _ => SOURCE_FIELDS.contains(&rest).then(|| Self::Source(Field::of(rest.as_bytes()))),
         }
     }
 }
@@ -124,8 +118,8 @@ impl<'a> Marks<'a> {
                 self.marked = true;
                 self.deleted = Some(kind == CellKind::True);
             }
-            (_, CellKind::Text | CellKind::Number) => self.text(meta, bytes),
-            (Meta::Source("snapshot"), CellKind::True) => self.source.snapshot = true,
+            (_, CellKind::Text | CellKind::Escaped | CellKind::Number) => self.text(meta, bytes),
+            (Meta::Source(Field::Snapshot), CellKind::True) => self.source.snapshot = true,
             _ => {}
         }
     }
@@ -145,8 +139,8 @@ impl<'a> Marks<'a> {
             Meta::CapturedMs => self.captured_ms = number(),
             Meta::CapturedUs => self.captured_us = number(),
             Meta::Source(field) => {
-                self.source.set_text(field.as_bytes(), text);
-                self.source.set_number(field.as_bytes(), number());
+                self.source.set_text(field, text);
+                self.source.set_number(field, number());
             }
             Meta::Other => {}
         }

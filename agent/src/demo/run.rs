@@ -103,8 +103,8 @@ pub async fn run(options: Options, start: Arc<StartPipeline>, out: &mut (dyn Wri
     let loaded = config::load(&world.config()).map_err(DemoError::Config)?;
     let mut config = loaded.config;
     // The terminal belongs to the view: what the agent logs goes to its file.
-    config.logging.file = Some(world.log());
-    let telemetry = Telemetry::start_in_file(&config.name, &config.logging, &config.export)?;
+    config.log.file = Some(world.log());
+    let telemetry = Telemetry::start_in_file(&config.name, &config.log, &config.export)?;
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(shutdown.clone());
     let signals = shutdown.clone();

@@ -85,7 +85,7 @@ impl World {
             target_kind: "sqlite",
             chain: crate::transform::Chain::new(Vec::new()),
             observer: Arc::clone(&observer),
-            traces: crate::export::Traces::off(),
+            traces: crate::export::trace::Traces::off(),
         };
         (start(settings, parts).unwrap(), observer)
     }

@@ -179,7 +179,14 @@ mod tests {
             damaged[at] ^= 1;
             damaged
         };
-        for damaged in [Vec::new(), whole[..40].to_vec(), whole[..whole.len() - 1].to_vec(), flipped(3), flipped(20), flipped(whole.len() / 2)] {
+        for damaged in [
+            Vec::new(),
+            whole[..40].to_vec(),
+            whole[..whole.len() - 1].to_vec(),
+            flipped(3),
+            flipped(20),
+            flipped(whole.len() / 2),
+        ] {
             fs::write(&path, &damaged).unwrap();
             assert_eq!(cache.load(&engine, bytes).unwrap().1, Origin::Compiled);
             assert_eq!(fs::read(&path).unwrap(), whole, "it was made again");

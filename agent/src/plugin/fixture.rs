@@ -1,7 +1,8 @@
 //! Guests for tests, written in WebAssembly text so that they can do what no compiler would let them.
 
 /// The manifest of a well-behaved transform.
-pub(crate) const MANIFEST: &str = r#"{"manifest":1,"kind":"transform","name":"fixture","version":"0.0.1","wit":"0.1.0","config":{}}"#;
+pub(crate) const MANIFEST: &str =
+    r#"{"manifest":1,"kind":"transform","name":"fixture","version":"0.0.1","wit":"0.1.0","config":{}}"#;
 
 /// A guest whose `apply` has this body, between a start and an end that behave: it gets the batch as local 0 and must
 /// leave the stack empty. `extra` stands beside it in the module.
@@ -47,8 +48,10 @@ pub(crate) fn component(module: &str, manifests: &[&str]) -> Vec<u8> {
     let (package, _) = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
     let world = resolve.select_world(&[package], Some("event-transform")).unwrap();
     let mut module = wat::parse_str(module).unwrap();
-    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, false).unwrap();
-    let mut component = wit_component::ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, false)
+        .unwrap();
+    let mut component =
+        wit_component::ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap();
     for manifest in manifests {
         section(&mut component, "whimbrel:manifest", manifest.as_bytes());
     }

@@ -268,7 +268,11 @@ mod tests {
         section(&mut foreign, "producers", b"\0");
         let cases: [(&str, Vec<u8>, &str); 13] = [
             ("good", good.clone(), "taken"),
-            ("later patch release of the manifest's own facts", with(&MANIFEST.replace(r#""config":{}"#, r#""config":{},"wants":[]"#)), "taken"),
+            (
+                "later patch release of the manifest's own facts",
+                with(&MANIFEST.replace(r#""config":{}"#, r#""config":{},"wants":[]"#)),
+                "taken",
+            ),
             ("empty", Vec::new(), "this is not a WebAssembly file; name the `.wasm` component of a plugin"),
             ("text", b"#!/bin/sh".to_vec(), "this is not a WebAssembly file; name the `.wasm` component of a plugin"),
             (
@@ -286,7 +290,11 @@ mod tests {
                 component(&module("", ""), &[MANIFEST, MANIFEST]),
                 "the component has more than one section `whimbrel:manifest`; put `#[transform]` on one implementation only",
             ),
-            ("not JSON", with("nonsense"), "the section `whimbrel:manifest` cannot be read; build the plugin again with the whimbrel-plugin crate"),
+            (
+                "not JSON",
+                with("nonsense"),
+                "the section `whimbrel:manifest` cannot be read; build the plugin again with the whimbrel-plugin crate",
+            ),
             (
                 "later layout",
                 with(&MANIFEST.replace(r#""manifest":1"#, r#""manifest":2"#)),

@@ -108,6 +108,9 @@ pub struct Telemetry {
     loggers: Option<SdkLoggerProvider>,
 }
 
+/// Log layers, to be installed on a registry.
+pub type Layers = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
+
 /// Milliseconds since 1970, from the system's clock.
 #[must_use]
 pub fn system_clock() -> Clock {
@@ -140,7 +143,7 @@ impl Telemetry {
         name: &str,
         log: Option<&LogConfig>,
         export: &ExportConfig,
-    ) -> Result<(Self, Vec<Box<dyn Layer<Registry> + Send + Sync>>), TelemetryError> {
+    ) -> Result<(Self, Layers), TelemetryError> {
         let resource = resource(name);
         let otlp = export.otlp.as_ref();
         let exporters = otlp.map(Exporters::new).transpose().map_err(TelemetryError::Otlp)?;
@@ -255,8 +258,8 @@ fn resource(name: &str) -> Resource {
 fn layers(
     log: Option<&LogConfig>,
     loggers: Option<&SdkLoggerProvider>,
-) -> Result<Vec<Box<dyn Layer<Registry> + Send + Sync>>, TelemetryError> {
-    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+) -> Result<Layers, TelemetryError> {
+    let mut layers = Layers::new();
     let filter = |log: &LogConfig| EnvFilter::try_new(&log.filter).map_err(TelemetryError::Filter);
     if let Some(log) = log {
         let console = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);

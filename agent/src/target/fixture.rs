@@ -13,7 +13,7 @@ use whimbrel::target::{
 
 /// A cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum V<'a> {
+pub(crate) enum V<'a> {
     /// No such column.
     Absent,
     /// Not sent (TOAST).
@@ -33,7 +33,7 @@ pub enum V<'a> {
 }
 
 /// A layout whose key columns are the first `key` columns.
-pub fn layout(table: &str, key: usize, columns: &[(&str, SourceType)], create: bool) -> Arc<Layout> {
+pub(crate) fn layout(table: &str, key: usize, columns: &[(&str, SourceType)], create: bool) -> Arc<Layout> {
     let column = |(i, (name, ty)): (usize, &(&str, SourceType))| LayoutColumn {
         name: Arc::from(*name),
         ty: ty.clone(),
@@ -47,34 +47,34 @@ pub fn layout(table: &str, key: usize, columns: &[(&str, SourceType)], create: b
 }
 
 /// A batch in the making.
-pub struct Planned {
+pub(crate) struct Planned {
     /// Events and bytes.
-    pub batch: Batch,
+    pub(crate) batch: Batch,
     /// Rows.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// Frontier moves.
-    pub advances: Vec<Advance>,
+    pub(crate) advances: Vec<Advance>,
     /// Dead letters.
-    pub dead_letters: Vec<DeadLetter>,
+    pub(crate) dead_letters: Vec<DeadLetter>,
     /// Settled dead letters.
-    pub settled: Vec<KafkaCoordinates>,
+    pub(crate) settled: Vec<KafkaCoordinates>,
     /// Ledger entries: one per row operation.
-    pub effects: Vec<u32>,
+    pub(crate) effects: Vec<u32>,
     /// Mode.
-    pub mode: DeliveryMode,
+    pub(crate) mode: DeliveryMode,
     /// Pipeline.
-    pub pipeline: String,
+    pub(crate) pipeline: String,
     /// Topic of the events.
-    pub topic: String,
+    pub(crate) topic: String,
     /// Offset of the next event.
-    pub offset: i64,
+    pub(crate) offset: i64,
     /// The clock.
-    pub now_ms: i64,
+    pub(crate) now_ms: i64,
 }
 
 impl Planned {
     /// An empty batch whose first event has offset 0 of partition 0 of `topic`.
-    pub fn new(mode: DeliveryMode) -> Self {
+    pub(crate) fn new(mode: DeliveryMode) -> Self {
         Self {
             batch: Batch::default(),
             steps: Vec::new(),
@@ -91,64 +91,58 @@ impl Planned {
     }
 
     /// The next event's offset.
-    pub fn at(mut self, offset: i64) -> Self {
+    pub(crate) fn at(mut self, offset: i64) -> Self {
         self.offset = offset;
         self
     }
 
     /// Adds a frontier move.
-    pub fn advance(mut self, expected: Option<i64>, next: i64) -> Self {
+    pub(crate) fn advance(mut self, expected: Option<i64>, next: i64) -> Self {
         self.advances.push(Advance { topic: Arc::from(&*self.topic), partition: 0, expected, next });
         self
     }
 
     /// Row becomes exactly this; the version's position is `lsn`.
-    pub fn upsert(self, layout: &Arc<Layout>, lsn: u64, row: &[V<'_>]) -> Self {
+    pub(crate) fn upsert(self, layout: &Arc<Layout>, lsn: u64, row: &[V<'_>]) -> Self {
         self.op(layout, lsn, row, RowAction::Upsert)
     }
 
     /// Row gets these cells.
-    pub fn patch(self, layout: &Arc<Layout>, lsn: u64, row: &[V<'_>]) -> Self {
+    pub(crate) fn patch(self, layout: &Arc<Layout>, lsn: u64, row: &[V<'_>]) -> Self {
         self.op(layout, lsn, row, RowAction::Patch)
     }
 
     /// Row of a table without key.
-    pub fn append(self, layout: &Arc<Layout>, lsn: u64, row: &[V<'_>]) -> Self {
+    pub(crate) fn append(self, layout: &Arc<Layout>, lsn: u64, row: &[V<'_>]) -> Self {
         self.op(layout, lsn, row, RowAction::Append)
     }
 
     /// Row goes; `key` holds the key cells.
-    pub fn delete(self, layout: &Arc<Layout>, lsn: u64, key: &[V<'_>]) -> Self {
+    pub(crate) fn delete(self, layout: &Arc<Layout>, lsn: u64, key: &[V<'_>]) -> Self {
         self.op(layout, lsn, key, |_| RowAction::Delete)
     }
 
     /// Table is emptied.
-    pub fn truncate(mut self, layout: &Arc<Layout>) -> Self {
+    pub(crate) fn truncate(mut self, layout: &Arc<Layout>) -> Self {
         self.steps.push(Step::Truncate(Arc::clone(layout)));
         self
     }
 
-    /// What follows is a step of its own.
-    pub fn step(mut self) -> Self {
-        self.steps.push(Step::Rows(Vec::new()));
-        self
-    }
-
     /// An event that becomes a dead letter.
-    pub fn dead_letter(mut self, key: Option<&str>, value: &str, reason: Reason) -> Self {
+    pub(crate) fn dead_letter(mut self, key: Option<&str>, value: &str, reason: Reason) -> Self {
         let event = self.event(0, key, Some(value));
         self.dead_letters.push(DeadLetter { event, reason, message: format!("because {reason}"), kafka: None });
         self
     }
 
     /// Settles the dead letter at `offset` of this topic.
-    pub fn settle(mut self, offset: i64) -> Self {
+    pub(crate) fn settle(mut self, offset: i64) -> Self {
         self.settled.push(KafkaCoordinates { topic: self.topic.clone(), partition: 0, offset });
         self
     }
 
     /// The batch as a target sees it.
-    pub fn write(&self) -> WriteBatch<'_> {
+    pub(crate) fn write(&self) -> WriteBatch<'_> {
         WriteBatch {
             pipeline: &self.pipeline,
             mode: self.mode,

@@ -5,7 +5,6 @@
 //! A target never reads from a source, never decides to retry and never drops a row: it writes a [`WriteBatch`] whole or
 //! answers with a [`TargetError`] whose kind the pipeline looks up in its table.
 
-pub mod choice;
 pub mod error;
 #[cfg(test)]
 pub mod fixture;
@@ -20,7 +19,6 @@ pub mod text;
 
 use async_trait::async_trait;
 
-pub use choice::TargetConfig;
 pub use error::{ErrorKind, TargetError};
 pub use plan::{
     Advance, DeadLetter, DeliveryMode, KafkaCoordinates, KeyColumn, Layout, LayoutColumn, RowAction, RowOp, RowVersion,

@@ -92,7 +92,8 @@ impl Link {
     pub fn new(instance: Instance<View>, policy: TrapPolicy, instruments: &Instruments) -> Self {
         let plugin = instance.plugin();
         let meter = PluginMeter::new(plugin.name(), &plugin.manifest().version, plugin.digest(), instruments);
-        let stats = PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
+        let stats =
+            PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
         meter.memory_bytes(stats.memory as u64);
         Link { instance, policy, meter, stats }
     }
@@ -160,7 +161,11 @@ impl Link {
         let plugin = &self.stats.plugin;
         let trap = match error {
             CallError::Refused(failure) => {
-                view.batch.fail(row as usize, Reason::TransformFailed, format!("{plugin}: {}: {}", failure.code, failure.message));
+                view.batch.fail(
+                    row as usize,
+                    Reason::TransformFailed,
+                    format!("{plugin}: {}: {}", failure.code, failure.message),
+                );
                 view.commit();
                 return Ok(());
             }
@@ -173,7 +178,8 @@ impl Link {
         match self.policy {
             TrapPolicy::Halt => {
                 let event = view.batch.events.get(row as usize);
-                let (topic, origin) = event.map_or((String::new(), None), |event| (view.batch.topic(event).to_owned(), Some(event.origin)));
+                let (topic, origin) = event
+                    .map_or((String::new(), None), |event| (view.batch.topic(event).to_owned(), Some(event.origin)));
                 Err(ChainError::Halted {
                     plugin: plugin.clone(),
                     topic,

@@ -43,11 +43,17 @@ fn bundled_names() -> String {
 ///
 /// # Errors
 /// With the first plugin that cannot be used.
-pub fn build(engine: &Engine, cache: &Cache, transforms: &[raw::Transform], instruments: &Instruments) -> Result<Chain, BuildError> {
+pub fn build(
+    engine: &Engine,
+    cache: &Cache,
+    transforms: &[raw::Transform],
+    instruments: &Instruments,
+) -> Result<Chain, BuildError> {
     let mut links = Vec::with_capacity(transforms.len());
     for transform in transforms {
         let bytes = bytes_of(&transform.plugin)?;
-        let instance = start(engine, cache, transform, &bytes).map_err(|source| BuildError::Load { plugin: transform.plugin.clone(), source })?;
+        let instance = start(engine, cache, transform, &bytes)
+            .map_err(|source| BuildError::Load { plugin: transform.plugin.clone(), source })?;
         let policy = match transform.on_trap {
             raw::OnTrap::Halt => TrapPolicy::Halt,
             raw::OnTrap::DeadLetter => TrapPolicy::DeadLetter,
@@ -67,7 +73,12 @@ fn bytes_of(plugin: &str) -> Result<std::borrow::Cow<'static, [u8]>, BuildError>
     fs::read(&path).map(Into::into).map_err(|source| BuildError::Read { path, source })
 }
 
-fn start(engine: &Engine, cache: &Cache, transform: &raw::Transform, bytes: &[u8]) -> Result<Instance<View>, LoadError> {
+fn start(
+    engine: &Engine,
+    cache: &Cache,
+    transform: &raw::Transform,
+    bytes: &[u8],
+) -> Result<Instance<View>, LoadError> {
     let name = match &transform.name {
         Some(name) => name.clone(),
         None => Manifest::of(bytes, Kind::Transform)?.name,

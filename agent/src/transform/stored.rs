@@ -100,7 +100,11 @@ pub(super) fn row(batch: &mut Batch, old: Option<Row>, image: &Image) -> Row {
     let mut cells = Vec::with_capacity(image.len());
     for (name, value) in image {
         let known = before.iter().find(|(column, _)| *column.name == **name).map(|(column, _)| column.clone());
-        columns.push(known.unwrap_or_else(|| Column { name: Arc::from(name.as_str()), ty: SourceType::Unknown, nullable: true }));
+        columns.push(known.unwrap_or_else(|| Column {
+            name: Arc::from(name.as_str()),
+            ty: SourceType::Unknown,
+            nullable: true,
+        }));
         cells.push(cell(batch, value.get()));
     }
     // What the plugin could not see it cannot have removed: the target must still leave those columns alone.

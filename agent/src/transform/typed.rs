@@ -14,7 +14,11 @@ fn tag(ty: &SourceType) -> Option<&'static str> {
     Some(match ty {
         SourceType::Decimal { .. } | SourceType::VariableDecimal => "decimal",
         SourceType::DateDays | SourceType::IsoDate => "date",
-        SourceType::TimeMillis | SourceType::TimeMicros | SourceType::TimeNanos | SourceType::ZonedTime | SourceType::IsoTime => "time",
+        SourceType::TimeMillis
+        | SourceType::TimeMicros
+        | SourceType::TimeNanos
+        | SourceType::ZonedTime
+        | SourceType::IsoTime => "time",
         SourceType::TimestampMillis
         | SourceType::TimestampMicros
         | SourceType::TimestampNanos
@@ -46,7 +50,9 @@ pub(super) fn read(batch: &Batch, row: Row, column: usize, cell: Cell) -> Value 
             let ty = type_of(batch, row, column);
             match tag(&ty) {
                 Some(tag) => Value::Tagged((tag.to_owned(), text.into_owned())),
-                None if ty == SourceType::Bytes => STANDARD.decode(text.as_bytes()).map_or_else(|_| Value::Text(text.into_owned()), Value::Bytes),
+                None if ty == SourceType::Bytes => {
+                    STANDARD.decode(text.as_bytes()).map_or_else(|_| Value::Text(text.into_owned()), Value::Bytes)
+                }
                 None => Value::Text(text.into_owned()),
             }
         }
@@ -59,17 +65,22 @@ fn number(text: &str) -> Value {
         return Value::Integer(integer);
     }
     match text.parse::<f64>() {
-        Ok(float) if float.is_finite() && text.contains(['.', 'e', 'E']) && float.to_string() == text => Value::Float(float),
+        Ok(float) if float.is_finite() && text.contains(['.', 'e', 'E']) && float.to_string() == text => {
+            Value::Float(float)
+        }
         _ => Value::Tagged(("decimal".to_owned(), text.to_owned())),
     }
 }
 
 /// Refuses what no cell can hold.
 pub(super) fn check(value: &Value) -> Result<(), Failure> {
-    let wrong = |message: &str| Err(Failure { code: "value".to_owned(), message: message.to_owned(), retryable: false });
+    let wrong =
+        |message: &str| Err(Failure { code: "value".to_owned(), message: message.to_owned(), retryable: false });
     match value {
         Value::Float(float) if !float.is_finite() => wrong("a float is not finite; JSON has no such number"),
-        Value::Tagged((tag, text)) if tag == "json" && serde_json::from_str::<IgnoredAny>(text).is_err() => wrong("a value tagged json is not JSON"),
+        Value::Tagged((tag, text)) if tag == "json" && serde_json::from_str::<IgnoredAny>(text).is_err() => {
+            wrong("a value tagged json is not JSON")
+        }
         _ => Ok(()),
     }
 }
@@ -86,19 +97,36 @@ pub(super) fn write(batch: &mut Batch, row: Row, column: usize, value: &Value) -
         Value::Boolean(false) => (Cell::bare(CellKind::False), unless(ty == SourceType::Boolean, SourceType::Boolean)),
         Value::Integer(integer) => {
             // Times, dates and floats may be written as whole numbers too; text, booleans and JSON may not.
-            let fits = !matches!(ty, SourceType::Boolean | SourceType::Text | SourceType::Bytes | SourceType::Uuid | SourceType::Json | SourceType::Enum);
+            let fits = !matches!(
+                ty,
+                SourceType::Boolean
+                    | SourceType::Text
+                    | SourceType::Bytes
+                    | SourceType::Uuid
+                    | SourceType::Json
+                    | SourceType::Enum
+            );
             (cell(&integer.to_string(), CellKind::Number), unless(fits, SourceType::Int64))
         }
         Value::Float(float) => {
             let fits = matches!(ty, SourceType::Float32 | SourceType::Float64);
             (cell(&float.to_string(), CellKind::Number), unless(fits, SourceType::Float64))
         }
-        Value::Text(text) => (cell(text, CellKind::Text), unless(matches!(ty, SourceType::Text | SourceType::Enum | SourceType::EnumSet), SourceType::Text)),
-        Value::Bytes(bytes) => (cell(&STANDARD.encode(bytes), CellKind::Text), unless(ty == SourceType::Bytes, SourceType::Bytes)),
+        Value::Text(text) => (
+            cell(text, CellKind::Text),
+            unless(matches!(ty, SourceType::Text | SourceType::Enum | SourceType::EnumSet), SourceType::Text),
+        ),
+        Value::Bytes(bytes) => {
+            (cell(&STANDARD.encode(bytes), CellKind::Text), unless(ty == SourceType::Bytes, SourceType::Bytes))
+        }
         // JSON columns hold their document in a string; arrays and structs hold it as it is.
-        Value::Tagged((tag, text)) if tag == "json" && self::tag(&ty) != Some("json") => (cell(text, CellKind::Json), None),
+        Value::Tagged((tag, text)) if tag == "json" && self::tag(&ty) != Some("json") => {
+            (cell(text, CellKind::Json), None)
+        }
         Value::Tagged((tag, text)) => {
-            let is_number = tag == "decimal" && !matches!(ty, SourceType::Decimal { .. } | SourceType::VariableDecimal) && serde_json::from_str::<serde_json::Number>(text).is_ok();
+            let is_number = tag == "decimal"
+                && !matches!(ty, SourceType::Decimal { .. } | SourceType::VariableDecimal)
+                && serde_json::from_str::<serde_json::Number>(text).is_ok();
             let kind = if is_number { CellKind::Number } else { CellKind::Text };
             let fits = is_number || self::tag(&ty) == Some(tag.as_str());
             (cell(text, kind), unless(fits, SourceType::Text))

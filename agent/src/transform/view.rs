@@ -25,9 +25,15 @@ pub struct View {
 /// What was there before a write, newest last.
 #[derive(Debug)]
 enum Undo {
-    Cell { at: usize, old: Cell },
+    Cell {
+        at: usize,
+        old: Cell,
+    },
     /// Everything of an event that is not a cell.
-    Event { at: usize, old: Box<Event> },
+    Event {
+        at: usize,
+        old: Box<Event>,
+    },
 }
 
 /// How long the batch's growing parts were at the last commit.
@@ -194,7 +200,9 @@ fn retyped(batch: &mut Batch, shape: u32, column: usize, ty: &SourceType) -> u32
         return shape;
     }
     let columns = old.columns.iter().enumerate();
-    let columns: Vec<Column> = columns.map(|(at, old)| if at == column { Column { ty: ty.clone(), ..old.clone() } } else { old.clone() }).collect();
+    let columns: Vec<Column> = columns
+        .map(|(at, old)| if at == column { Column { ty: ty.clone(), ..old.clone() } } else { old.clone() })
+        .collect();
     let new = Shape { columns };
     let found = batch.shapes.iter().rposition(|known| **known == new);
     let index = found.unwrap_or_else(|| {
@@ -221,7 +229,8 @@ impl EventBatch for View {
     }
 
     fn set_tables(&mut self, tables: &Dictionary) {
-        let names: Vec<u32> = tables.values.iter().map(|name| self.batch.name_index(&Arc::from(name.as_str()))).collect();
+        let names: Vec<u32> =
+            tables.values.iter().map(|name| self.batch.name_index(&Arc::from(name.as_str()))).collect();
         for (row, index) in tables.indices.iter().enumerate() {
             let Some(name) = names.get(*index as usize) else { continue };
             if self.event(row).is_some_and(|event| event.destination != *name)
@@ -241,7 +250,9 @@ impl EventBatch for View {
         for event in self.events() {
             let cell = self.cell(event, path, &mut positions).map(|(_, _, cell)| cell);
             match cell {
-                Some(Cell { kind: CellKind::Text | CellKind::Number | CellKind::Json, span }) => out.push(self.batch.bytes(span)),
+                Some(Cell { kind: CellKind::Text | CellKind::Number | CellKind::Json, span }) => {
+                    out.push(self.batch.bytes(span))
+                }
                 Some(cell) => match self.batch.text(cell) {
                     Some(text) => out.push(text.as_bytes()),
                     None => out.push_null(),
@@ -265,7 +276,9 @@ impl EventBatch for View {
                 continue;
             };
             let shape = self.batch.shapes.get(image_row.shape as usize);
-            let typed = shape.and_then(|shape| shape.columns.get(column)).is_some_and(|column| !matches!(column.ty, SourceType::Unknown | SourceType::Text));
+            let typed = shape
+                .and_then(|shape| shape.columns.get(column))
+                .is_some_and(|column| !matches!(column.ty, SourceType::Unknown | SourceType::Text));
             let cell = Cell { span: self.batch.push_bytes(text.as_bytes()), kind: CellKind::Text };
             self.put(row, path, place, cell, typed.then_some(&SourceType::Text));
         }

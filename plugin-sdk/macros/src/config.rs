@@ -90,7 +90,8 @@ fn structure(input: &syn::DeriveInput, data: &syn::DataStruct) -> syn::Result<Pa
         names.push(name);
     }
     let description = documentation(&input.attrs);
-    let schema = quote!(::whimbrel_plugin::schema::Schema::Object { description: #description, fields: &[#(#schemas),*] });
+    let schema =
+        quote!(::whimbrel_plugin::schema::Schema::Object { description: #description, fields: &[#(#schemas),*] });
     let read = quote! {
         ::whimbrel_plugin::config::members(json, &[#(#names),*])?;
         ::core::result::Result::Ok(Self { #(#readers),* })
@@ -121,13 +122,20 @@ fn choice(input: &syn::DeriveInput, data: &syn::DataEnum) -> syn::Result<Parts> 
                 });
                 quote!(::core::option::Option::Some(<#kind as ::whimbrel_plugin::config::Config>::SCHEMA))
             }
-            fields => return Err(syn::Error::new(fields.span(), "an alternative holds nothing or one value; give it a struct of its own")),
+            fields => {
+                return Err(syn::Error::new(
+                    fields.span(),
+                    "an alternative holds nothing or one value; give it a struct of its own",
+                ));
+            }
         };
-        schemas.push(quote!(::whimbrel_plugin::schema::Variant { name: #name, description: #description, value: #value }));
+        schemas
+            .push(quote!(::whimbrel_plugin::schema::Variant { name: #name, description: #description, value: #value }));
         names.push(name);
     }
     let description = documentation(&input.attrs);
-    let schema = quote!(::whimbrel_plugin::schema::Schema::Choice { description: #description, variants: &[#(#schemas),*] });
+    let schema =
+        quote!(::whimbrel_plugin::schema::Schema::Choice { description: #description, variants: &[#(#schemas),*] });
     let read = quote! {
         const KNOWN: &[&str] = &[#(#names),*];
         #(#holding)*
@@ -144,10 +152,16 @@ fn choice(input: &syn::DeriveInput, data: &syn::DataEnum) -> syn::Result<Parts> 
 
 /// The doc comment's first paragraph on one line.
 fn documentation(attributes: &[syn::Attribute]) -> String {
-    let lines = attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).filter_map(|attribute| match &attribute.meta {
-        syn::Meta::NameValue(syn::MetaNameValue { value: syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }), .. }) => Some(text.value()),
-        _ => None,
-    });
+    let lines =
+        attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).filter_map(|attribute| match &attribute
+            .meta
+        {
+            syn::Meta::NameValue(syn::MetaNameValue {
+                value: syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }),
+                ..
+            }) => Some(text.value()),
+            _ => None,
+        });
     let first: Vec<String> = lines.map(|line| line.trim().to_owned()).take_while(|line| !line.is_empty()).collect();
     first.join(" ")
 }

@@ -24,12 +24,19 @@ impl Parse for Arguments {
 }
 
 pub(crate) fn transform(arguments: &Arguments, item: &syn::ItemImpl) -> syn::Result<TokenStream> {
-    let of_transform = item.trait_.as_ref().and_then(|(_, path, _)| path.segments.last()).is_some_and(|last| last.ident == "Transform");
+    let of_transform = item
+        .trait_
+        .as_ref()
+        .and_then(|(_, path, _)| path.segments.last())
+        .is_some_and(|last| last.ident == "Transform");
     if !of_transform {
         return Err(syn::Error::new_spanned(&item.self_ty, "#[transform] belongs on `impl Transform for …`"));
     }
     if !item.generics.params.is_empty() {
-        return Err(syn::Error::new_spanned(&item.generics, "a plugin's type cannot be generic: the agent would not know which one to run"));
+        return Err(syn::Error::new_spanned(
+            &item.generics,
+            "a plugin's type cannot be generic: the agent would not know which one to run",
+        ));
     }
     let plugin = &item.self_ty;
     let description = match &arguments.description {

@@ -57,10 +57,17 @@ impl Transform for MaskFields {
         }
         for (index, rule) in self.rules.iter_mut().enumerate() {
             if rule.columns.is_empty() || rule.columns.iter().any(String::is_empty) {
-                return Err(Failure::new("config", format!("rules[{index}].columns: name at least one column, none empty")));
+                return Err(Failure::new(
+                    "config",
+                    format!("rules[{index}].columns: name at least one column, none empty"),
+                ));
             }
             let images: &[&str] = if rule.keys { &["after", "before", "key"] } else { &["after", "before"] };
-            rule.paths = rule.columns.iter().flat_map(|column| images.iter().map(move |image| format!("{image}.{column}"))).collect();
+            rule.paths = rule
+                .columns
+                .iter()
+                .flat_map(|column| images.iter().map(move |image| format!("{image}.{column}")))
+                .collect();
         }
         Ok(())
     }
@@ -77,7 +84,8 @@ impl Transform for MaskFields {
             let all = !selection.contains(&false);
             for path in &rule.paths {
                 batch.edit_text(path, |row, text, new| {
-                    let selected = all || tables.index(row).and_then(|index| selection.get(index)).copied().unwrap_or(false);
+                    let selected =
+                        all || tables.index(row).and_then(|index| selection.get(index)).copied().unwrap_or(false);
                     if !selected {
                         return Edit::Keep;
                     }
@@ -156,9 +164,18 @@ mod tests {
         }
         for (config, message) in [
             ("", "the option `rules` is missing"),
-            (r#"{"rules": [{"column": "email"}]}"#, "rules[0]: unknown option `column`, expected one of `columns`, `tables`, `with`, `keys`"),
-            (r#"{"rules": [{"columns": ["a"], "with": "rot13"}]}"#, "rules[0].with: unknown choice `rot13`, expected one of `email`, `redact`, `hash`, `keep_last`"),
-            (r#"{"rules": [{"columns": ["a"], "with": {"keep_last": -1}}]}"#, "rules[0].with.keep_last: expected a whole number from 0 to 4294967295"),
+            (
+                r#"{"rules": [{"column": "email"}]}"#,
+                "rules[0]: unknown option `column`, expected one of `columns`, `tables`, `with`, `keys`",
+            ),
+            (
+                r#"{"rules": [{"columns": ["a"], "with": "rot13"}]}"#,
+                "rules[0].with: unknown choice `rot13`, expected one of `email`, `redact`, `hash`, `keep_last`",
+            ),
+            (
+                r#"{"rules": [{"columns": ["a"], "with": {"keep_last": -1}}]}"#,
+                "rules[0].with.keep_last: expected a whole number from 0 to 4294967295",
+            ),
         ] {
             assert_eq!(whimbrel_plugin::config::parse::<MaskFields>(config).err().unwrap().to_string(), message);
         }

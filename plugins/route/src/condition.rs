@@ -42,6 +42,7 @@ impl Condition {
     }
 
     fn fits(&self, text: &str) -> bool {
-        self.equals.as_ref().is_none_or(|wanted| wanted == text) && self.matches.as_ref().is_none_or(|glob| glob.matches(text))
+        self.equals.as_ref().is_none_or(|wanted| wanted == text)
+            && self.matches.as_ref().is_none_or(|glob| glob.matches(text))
     }
 }

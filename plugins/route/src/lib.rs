@@ -50,7 +50,9 @@ impl Transform for Route {
                 }
             }
             if let Some(condition) = &mut rule.when {
-                condition.prepare().map_err(|reason| Failure::new("config", format!("rules[{index}].when: {reason}")))?;
+                condition
+                    .prepare()
+                    .map_err(|reason| Failure::new("config", format!("rules[{index}].when: {reason}")))?;
             }
         }
         Ok(())
@@ -62,7 +64,8 @@ impl Transform for Route {
         let mut decided: Vec<Option<&Rule>> = vec![None; batch.len()];
         let mut operations = None;
         for rule in &self.rules {
-            let in_table: Vec<bool> = tables.values().iter().map(|table| rule.tables.iter().any(|glob| glob.matches(table))).collect();
+            let in_table: Vec<bool> =
+                tables.values().iter().map(|table| rule.tables.iter().any(|glob| glob.matches(table))).collect();
             if !in_table.contains(&true) {
                 continue;
             }
@@ -72,7 +75,9 @@ impl Transform for Route {
             });
             let met = rule.when.as_ref().map(|condition| condition.met(batch));
             for (row, decision) in decided.iter_mut().enumerate() {
-                let chosen = |dictionary: &Dictionary, choice: &[bool]| dictionary.index(row).and_then(|index| choice.get(index)).copied().unwrap_or(false);
+                let chosen = |dictionary: &Dictionary, choice: &[bool]| {
+                    dictionary.index(row).and_then(|index| choice.get(index)).copied().unwrap_or(false)
+                };
                 let fits = decision.is_none()
                     && chosen(&tables, &in_table)
                     && of_operation.as_ref().is_none_or(|(operations, choice)| chosen(operations, choice))
@@ -148,10 +153,17 @@ mod tests {
                 Event::create("other.orders", "{}"),
             ],
         );
-        let outcome: Vec<(&str, bool)> = (0..5).map(|row| (batch.event(row).table(), *batch.event(row).verdict() == Verdict::Drop)).collect();
+        let outcome: Vec<(&str, bool)> =
+            (0..5).map(|row| (batch.event(row).table(), *batch.event(row).verdict() == Verdict::Drop)).collect();
         assert_eq!(
             outcome,
-            [("shop.audit_log", true), ("store.orders", false), ("shop.orders", true), ("shop.keep", false), ("other.orders", false)]
+            [
+                ("shop.audit_log", true),
+                ("store.orders", false),
+                ("shop.orders", true),
+                ("shop.keep", false),
+                ("other.orders", false)
+            ]
         );
     }
 
@@ -171,7 +183,8 @@ mod tests {
                 Event::delete("t", r#"{"id":9,"status":"test"}"#),
             ],
         );
-        let outcome: Vec<(&str, bool)> = (0..5).map(|row| (batch.event(row).table(), *batch.event(row).verdict() == Verdict::Drop)).collect();
+        let outcome: Vec<(&str, bool)> =
+            (0..5).map(|row| (batch.event(row).table(), *batch.event(row).verdict() == Verdict::Drop)).collect();
         assert_eq!(outcome, [("t", true), ("internal", false), ("t", true), ("t", false), ("t", true)]);
     }
 
@@ -179,8 +192,14 @@ mod tests {
     fn configurations_that_mean_nothing_are_refused() {
         for (config, message) in [
             (r#"{"rules": [{"then": {"rename": ""}}]}"#, "config: rules[0].then.rename: a table needs a name"),
-            (r#"{"rules": [{"when": {"column": "a"}, "then": "drop"}]}"#, "config: rules[0].when: give one of `equals` and `matches`"),
-            (r#"{"rules": [{"when": {"column": "", "equals": "x"}, "then": "drop"}]}"#, "config: rules[0].when: a column needs a name"),
+            (
+                r#"{"rules": [{"when": {"column": "a"}, "then": "drop"}]}"#,
+                "config: rules[0].when: give one of `equals` and `matches`",
+            ),
+            (
+                r#"{"rules": [{"when": {"column": "", "equals": "x"}, "then": "drop"}]}"#,
+                "config: rules[0].when: a column needs a name",
+            ),
         ] {
             let mut plugin: Route = whimbrel_plugin::config::parse(config).unwrap();
             assert_eq!(plugin.start(&context()).unwrap_err().to_string(), message);

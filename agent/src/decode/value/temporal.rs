@@ -101,7 +101,7 @@ pub(super) fn iso_timestamp(text: &str, zoned: bool) -> Result<Typed<'static>, V
         return Err(expected());
     }
     // Years that PostgreSQL cannot store are what isostring makes of infinities.
-    if day < FIRST_DAY || day > MILLIS_PAST_LAST / 86_400_000 {
+    if !(FIRST_DAY..=MILLIS_PAST_LAST / 86_400_000).contains(&day) {
         return Ok(Value::Infinity { negative: day < 0 }.into());
     }
     let offset = i64::from(offset.unwrap_or(0)) * 1_000_000;

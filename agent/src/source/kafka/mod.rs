@@ -3,6 +3,7 @@
 
 pub mod config;
 mod context;
+pub mod fetch;
 pub mod watch;
 
 use std::collections::VecDeque;

@@ -19,6 +19,10 @@ pub(super) const WRITE_CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 /// comes later is too late. A hung server would otherwise hold the pipeline for ever: the driver has no limit of its own.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
+/// How often the driver asks who is primary. After an error that says "not me" it trusts nobody until it has asked again,
+/// and its default of 10 s is as long as the time-out it would have to fit into.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
 /// Error codes of the server (`src/mongo/base/error_codes.yml`) that mean the same wherever they come up.
 const CODES: &[(i32, &str, ErrorKind)] = &[
     (6, "HostUnreachable", ErrorKind::Network),
@@ -225,7 +229,7 @@ fn describe(error: &Error) -> String {
             format!("the write was not confirmed: {} (code {})", fault.code_name, fault.code)
         }
         Driver::Io(io) => format!("connection lost: {io}"),
-        Driver::ServerSelection { message, .. } => format!("no primary can be reached: {message}"),
+        Driver::ServerSelection { message, .. } => format!("no primary can be reached{}", reason(message)),
         Driver::Authentication { message, .. } => format!("login refused: {message}"),
         Driver::DnsResolve { message, .. } | Driver::ConnectionPoolCleared { message, .. } => message.clone(),
         Driver::InvalidTlsConfig { message, .. } | Driver::Transaction { message, .. } => message.clone(),
@@ -235,6 +239,13 @@ fn describe(error: &Error) -> String {
         Driver::Shutdown => "the client was shut down".to_owned(),
         _ => "the driver failed in a way the agent does not know".to_owned(),
     }
+}
+
+/// The first reason in the driver's picture of the topology, which goes on with whole replies of the server.
+fn reason(topology: &str) -> String {
+    let Some((_, cause)) = topology.split_once("Error: ") else { return String::new() };
+    let cause = cause.split([',', '{', '}']).next().unwrap_or_default();
+    format!(": {}", cause.trim_start_matches("Kind: ").trim_end())
 }
 
 /// Waits for the driver, but not for ever.
@@ -261,9 +272,10 @@ pub(super) fn silent() -> TargetError {
 /// [`ErrorKind::Unsupported`] for exactly_once on a server that is not part of a replica set or sharded cluster.
 pub(super) async fn connect(settings: &Settings) -> Result<Client, TargetError> {
     let mut options = bounded(async { ClientOptions::parse(settings.uri.expose()).await }).await?;
-    options.app_name = Some("whimbrel".to_owned());
+    options.app_name = Some(super::abandoned::APP_NAME.to_owned());
     options.server_selection_timeout = Some(settings.timeout);
     options.connect_timeout = Some(settings.timeout);
+    options.heartbeat_freq = Some(HEARTBEAT);
     // State must be read where it is written; a transaction reads nowhere else anyway.
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     options.read_concern = None;
@@ -314,6 +326,14 @@ mod tests {
         assert_eq!((whole.event, whole.kind), (None, ErrorKind::RowTooLarge));
         let strange = fault(doc! {"index": 9, "code": 999_999});
         assert_eq!((strange.event, strange.kind), (None, ErrorKind::Unknown));
+    }
+
+    #[test]
+    fn the_topology_is_cut_to_its_first_reason() {
+        let topology = "Server selection timeout: No available servers. Topology: { Type: Unknown, Servers: [ { Address: h:1, \
+                        Type: Unknown, Error: Kind: I/O error: Connection refused (os error 111), labels: {}, source: None } ] }";
+        assert_eq!(reason(topology), ": I/O error: Connection refused (os error 111)");
+        assert_eq!(reason("no topology"), "");
     }
 
     #[test]

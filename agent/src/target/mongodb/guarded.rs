@@ -35,6 +35,9 @@ use super::{Link, state};
 use crate::faults;
 use crate::target::{Applied, ErrorKind, RowAction, Step, TargetError, WriteBatch};
 
+/// So many keys are asked for at once without looking first whether there are tombstones at all.
+const FEW_KEYS: usize = 50;
+
 /// Most keys asked for at a time: keeps the filter far below the size of a command.
 const KEYS_PER_LOOKUP: usize = 2_000;
 
@@ -174,10 +177,25 @@ async fn rows(
             }
         }
     }
+    // While a snapshot is read there are no tombstones at all, and one look says so for all keys.
+    if keys.written.len() > FEW_KEYS && !any_tombstone(link, session).await? {
+        return Ok(());
+    }
     for some in keys.written.chunks(KEYS_PER_LOOKUP) {
         bury(link, session, some, applied).await?;
     }
     Ok(())
+}
+
+/// Whether there is a tombstone of any key; like the look-up by key, causally after what was written in the session.
+async fn any_tombstone(link: &Link, session: &mut ClientSession) -> Result<bool, TargetError> {
+    let tombstones = link.state.collection::<Document>(state::TOMBSTONES);
+    client::bounded(async {
+        let find = tombstones.find(doc! {}).projection(doc! {"_id": 1}).limit(1).read_concern(ReadConcern::majority());
+        let mut cursor = find.session(&mut *session).await?;
+        cursor.advance(session).await
+    })
+    .await
 }
 
 /// Deletes the documents of these keys that are older than their tombstones.

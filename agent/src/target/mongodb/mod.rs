@@ -4,6 +4,7 @@
 //! batch whole or says why not, and `pipeline/` decides. In exactly_once mode a batch is one transaction; in at_least_once
 //! mode documents carry a version in `_whimbrel` and deletes leave tombstones (see `guarded.rs`).
 
+mod abandoned;
 mod client;
 mod commands;
 pub mod config;
@@ -14,6 +15,7 @@ mod write;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bson::doc;
@@ -44,6 +46,8 @@ struct Link {
     session: Option<ClientSession>,
     /// Collections known to be there.
     collections: HashSet<Arc<str>>,
+    /// When abandoned transactions were last looked for.
+    looked: Option<Instant>,
 }
 
 impl MongoTarget {
@@ -70,7 +74,7 @@ impl Target for MongoTarget {
         let client = client::connect(&self.settings).await?;
         let data = client.database(&self.settings.database);
         let state = client.database(&self.settings.state_database);
-        let mut link = Link { client, data, state, session: None, collections: HashSet::new() };
+        let mut link = Link { client, data, state, session: None, collections: HashSet::new(), looked: None };
         prepare(&mut link, &self.settings).await?;
         self.link = Some(link);
         Ok(())
@@ -130,6 +134,19 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// After a conflict: ends abandoned transactions, which may be what this one collides with, but not at every try.
+    async fn end_abandoned(&mut self) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < abandoned::INACTIVE) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        match abandoned::end(&self.client).await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "ended transactions of agents that are gone"),
+            Err(error) => tracing::debug!(%error, "abandoned transactions cannot be looked for"),
+        }
     }
 
     /// The session of the last batch, or a new one.

@@ -182,6 +182,9 @@ pub(super) async fn transaction(
             {
                 link.session = Some(session);
             }
+            if error.kind == ErrorKind::Conflict {
+                link.end_abandoned().await;
+            }
             return Err(error);
         }
     }

@@ -1,5 +1,6 @@
 //! Connects, and says what kind a PostgreSQL error is.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
@@ -98,11 +99,22 @@ pub(super) fn commit_error(cause: Error) -> TargetError {
 }
 
 fn kind_without_code(cause: &Error) -> ErrorKind {
+    let mut chain: Option<&(dyn std::error::Error + 'static)> = Some(cause);
+    while let Some(link) = chain {
+        // Rustls reports a certificate it does not trust as invalid data; that does not pass by itself.
+        if link.downcast_ref::<io::Error>().is_some_and(|e| e.kind() != io::ErrorKind::InvalidData) {
+            return ErrorKind::Network;
+        }
+        chain = link.source();
+    }
+    // The driver tells its other errors apart by words alone.
     let text = cause.to_string();
-    if cause.is_closed() || text.contains("communicating") || text.contains("connecting") || text.contains("timeout") {
+    if cause.is_closed() || text.contains("connecting") || text.contains("timeout") {
         ErrorKind::Network
-    } else if text.contains("TLS") || text.contains("authentication") {
+    } else if text.contains("authentication") {
         ErrorKind::Authentication
+    } else if text.contains("TLS") {
+        ErrorKind::Unsupported
     } else {
         ErrorKind::Unknown
     }

@@ -11,7 +11,12 @@ use crate::transform::{TrapPolicy, stored};
 
 const EVENTS: [(Op, &str, &str, &str); 8] = [
     (Op::Create, "public.customers", "null", r#"{"id":1,"email":"ada@example.org","phone":"+49 170 1"}"#),
-    (Op::Update, "public.customers", r#"{"id":2,"email":"old@example.org"}"#, r#"{"id":2,"email":"n\u00fcw@example.org","phone":null}"#),
+    (
+        Op::Update,
+        "public.customers",
+        r#"{"id":2,"email":"old@example.org"}"#,
+        r#"{"id":2,"email":"n\u00fcw@example.org","phone":null}"#,
+    ),
     (Op::Delete, "public.customers", r#"{"id":3,"email":"\"q\"@example.org","phone":"5"}"#, "null"),
     (Op::Read, "public.orders", "null", r#"{"id":4,"total":12.50,"status":"test"}"#),
     (Op::Create, "public.orders", "null", r#"{"id":18446744073709551616,"total":1e3,"status":"li\tve"}"#),
@@ -29,7 +34,8 @@ fn sandboxed(name: &str, config: &str) -> Batch {
 fn native<T: Transform>(config: &str) -> NativeBatch {
     let mut plugin: T = whimbrel_plugin::config::parse(config).unwrap();
     plugin.start(&context()).unwrap();
-    let mut batch = NativeBatch::of(EVENTS.map(|(op, table, before, after)| Event::new(op.as_str(), table, "null", before, after)));
+    let mut batch =
+        NativeBatch::of(EVENTS.map(|(op, table, before, after)| Event::new(op.as_str(), table, "null", before, after)));
     plugin.apply(&mut batch, &context()).unwrap();
     batch
 }
@@ -93,8 +99,18 @@ fn route_in_the_sandbox_equals_route_in_a_test() {
 #[test]
 fn a_later_plugin_does_not_see_what_an_earlier_one_dropped() {
     let mut batch = batch_of(&EVENTS);
-    let drop = start("route", bundled::find("route").unwrap(), Limits::default(), r#"{"rules":[{"tables":["*.customers"],"then":"drop"}]}"#);
-    let mask = start("mask-fields", bundled::find("mask-fields").unwrap(), Limits::default(), r#"{"rules":[{"columns":["email"]}]}"#);
+    let drop = start(
+        "route",
+        bundled::find("route").unwrap(),
+        Limits::default(),
+        r#"{"rules":[{"tables":["*.customers"],"then":"drop"}]}"#,
+    );
+    let mask = start(
+        "mask-fields",
+        bundled::find("mask-fields").unwrap(),
+        Limits::default(),
+        r#"{"rules":[{"columns":["email"]}]}"#,
+    );
     let instruments = super::instruments();
     let links = [drop, mask].map(|instance| super::Link::new(instance.unwrap(), TrapPolicy::Halt, &instruments));
     let mut chain = super::Chain::new(links.into());
@@ -107,7 +123,8 @@ fn a_later_plugin_does_not_see_what_an_earlier_one_dropped() {
 
 #[test]
 fn a_configuration_the_plugin_refuses_stops_the_start_with_its_words() {
-    let error = start("mask", bundled::find("mask-fields").unwrap(), Limits::default(), r#"{"rules":[{"colums":[]}]}"#).unwrap_err();
+    let error = start("mask", bundled::find("mask-fields").unwrap(), Limits::default(), r#"{"rules":[{"colums":[]}]}"#)
+        .unwrap_err();
     assert!(matches!(error, LoadError::Config { .. }));
     assert_eq!(
         error.to_string(),

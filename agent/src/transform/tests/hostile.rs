@@ -40,8 +40,12 @@ fn every_sin_is_contained_and_named() {
         }),
         ("spins where the host allocates", TrapCause::Deadline, {
             // Only once armed: the configuration is allocated by the same function.
-            let text = module("(global $armed (mut i32) (i32.const 0))", "(global.set $armed (i32.const 1)) (call $tables (local.get 0) (i32.const 3072))");
-            let spinning = text.replace("(local $at i32)\n", "(local $at i32) (loop $l (br_if $l (global.get $armed)))\n");
+            let text = module(
+                "(global $armed (mut i32) (i32.const 0))",
+                "(global.set $armed (i32.const 1)) (call $tables (local.get 0) (i32.const 3072))",
+            );
+            let spinning =
+                text.replace("(local $at i32)\n", "(local $at i32) (loop $l (br_if $l (global.get $armed)))\n");
             assert_ne!(text, spinning);
             component(&spinning, &[MANIFEST])
         }),
@@ -59,7 +63,11 @@ fn every_sin_is_contained_and_named() {
                 "(call $panicked (i32.const 2100) (i32.const 19) (i32.const 2200) (i32.const 10) (i32.const 7)) (unreachable)",
             )
         }),
-        ("answers offsets beyond its text", TrapCause::Contract, guest("", &format!("{write_offset} {}", set(4, 2048, 3)))),
+        (
+            "answers offsets beyond its text",
+            TrapCause::Contract,
+            guest("", &format!("{write_offset} {}", set(4, 2048, 3))),
+        ),
         ("answers too few values", TrapCause::Contract, guest("", &set(3, 2048, 0))),
         ("answers too many values", TrapCause::Contract, guest("", &set(5, 2048, 0))),
         ("answers no offsets at all", TrapCause::Contract, guest("", &set(0, 2048, 0))),
@@ -73,7 +81,10 @@ fn every_sin_is_contained_and_named() {
             guest("", &grown)
         }),
         ("discards a row that does not exist", TrapCause::Contract, {
-            guest("", "(i32.store (i32.const 3072) (i32.const 3)) (call $discard (local.get 0) (i32.const 3072) (i32.const 1))")
+            guest(
+                "",
+                "(i32.store (i32.const 3072) (i32.const 3)) (call $discard (local.get 0) (i32.const 3072) (i32.const 1))",
+            )
         }),
         ("forges a handle", TrapCause::Fault, guest("", "(drop (call $len (i32.const 77)))")),
         ("keeps the batch", TrapCause::Fault, {
@@ -153,7 +164,8 @@ fn only_the_poison_event_suffers() {
 #[test]
 fn halting_names_the_event_that_did_it() {
     let mut batch = batch();
-    let error = chain("poisoned", &guest("", POISONED), limits(), "{}", TrapPolicy::Halt).apply(&mut batch).unwrap_err();
+    let error =
+        chain("poisoned", &guest("", POISONED), limits(), "{}", TrapPolicy::Halt).apply(&mut batch).unwrap_err();
     assert!(matches!(&error, ChainError::Halted { offset: 1, .. }), "{error}");
     assert!(error.to_string().starts_with("plugin poisoned trapped on shop/0/1: fault: "), "{error}");
 }

@@ -1,5 +1,6 @@
 //! The chain with real guests: the bundled ones, and hostile ones written for the purpose.
 
+mod author;
 mod bundled;
 mod hostile;
 mod writing;

@@ -131,7 +131,11 @@ fn a_rollback_undoes_everything_and_a_commit_keeps_it() {
     };
     let mischief = |view: &mut View| {
         view.write_text(AFTER_A, [(0, Some("changed")), (1, None)].into_iter());
-        view.write_values(ColumnPath { image: Image::Before, column: "a" }, &[Value::Null, Value::Integer(9), Value::Boolean(true)]).unwrap();
+        view.write_values(
+            ColumnPath { image: Image::Before, column: "a" },
+            &[Value::Null, Value::Integer(9), Value::Boolean(true)],
+        )
+        .unwrap();
         view.set_tables(&Dictionary { values: vec!["elsewhere".to_owned()], indices: vec![0; 3] });
         view.set_json(1, r#"{"table":"new","after":{"c":[1],"d":"\u00fc"}}"#).unwrap();
         view.drop_row(0);
@@ -159,10 +163,18 @@ fn a_rollback_undoes_everything_and_a_commit_keeps_it() {
 fn an_event_goes_through_json_and_back_unharmed() {
     let json = r#"{"operation":"update","table":"t","source_time":1700000000000,"key":null,"before":{"a":1.50},"after":{"a":18446744073709551616,"b":"q\"\n","c":[{"x":null}],"d":null,"e":true}}"#;
     let parsed: serde_json::Value = serde_json::from_str(json).unwrap();
-    let mut view = View::new(batch_of(&[(Op::Update, "t", &parsed["before"].to_string().replace("1.5", "1.50"), "{}")]));
+    let mut view =
+        View::new(batch_of(&[(Op::Update, "t", &parsed["before"].to_string().replace("1.5", "1.50"), "{}")]));
     view.set_json(0, json).unwrap();
     assert_eq!(String::from_utf8(view.json(0)).unwrap(), json);
-    for wrong in ["", "[]", r#"{"table":""}"#, r#"{"after":{}}"#, r#"{"table":"t","after":[]}"#, r#"{"table":"t","verdict":"keep"}"#] {
+    for wrong in [
+        "",
+        "[]",
+        r#"{"table":""}"#,
+        r#"{"after":{}}"#,
+        r#"{"table":"t","after":[]}"#,
+        r#"{"table":"t","verdict":"keep"}"#,
+    ] {
         assert_eq!(view.set_json(0, wrong).unwrap_err().code, "json", "{wrong}");
         assert_eq!(String::from_utf8(view.json(0)).unwrap(), json);
     }

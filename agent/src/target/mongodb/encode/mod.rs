@@ -8,6 +8,9 @@ pub(super) mod row;
 pub(super) mod value;
 pub(super) mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use crate::decode::value::ValueError;
 
 /// Why a value or a name cannot be encoded. Holds no values.
