@@ -8,7 +8,6 @@ use serde_json::json;
 use super::scene::Scene;
 use crate::support::kafka::envelope;
 use crate::support::ledger::Store;
-use crate::support::unique;
 
 fn kinds() -> Vec<(&'static str, Vec<u8>)> {
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -64,7 +63,7 @@ async fn poison(stem: &str, store: Store) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_of_twenty_kinds_harms_no_neighbour_in_mongodb() {
     assert_eq!(kinds().len(), 20);
-    poison("poison-mongo", Store::Mongodb(unique("poison"))).await;
+    poison("poison-mongo", Store::mongodb("poison")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

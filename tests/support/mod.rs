@@ -5,6 +5,7 @@
 pub(crate) mod agent;
 pub(crate) mod kafka;
 pub(crate) mod ledger;
+pub(crate) mod services;
 
 use std::time::{Duration, Instant};
 
@@ -21,16 +22,6 @@ pub(crate) fn port(name: &str) -> u16 {
 /// Address of Kafka.
 pub(crate) fn brokers() -> String {
     format!("127.0.0.1:{}", port("KAFKA_PORT"))
-}
-
-/// Connection string of PostgreSQL for a database.
-pub(crate) fn postgres(database: &str) -> String {
-    format!(
-        "postgresql://{}:{}@127.0.0.1:{}/{database}",
-        setting("PG_USER"),
-        setting("PG_PASSWORD"),
-        port("PG_PORT")
-    )
 }
 
 /// Connection string of mongod.
