@@ -15,4 +15,4 @@ mod seen;
 mod view;
 mod world;
 
-pub use run::{DemoError, Options, Summary, run};
+pub use run::{DemoError, Options, StartPipeline, Summary, run};
