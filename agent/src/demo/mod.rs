@@ -8,10 +8,10 @@ mod generator;
 mod ledger;
 mod poison;
 mod proof;
-mod schedule;
-mod shop;
 mod run;
+mod schedule;
 mod seen;
+mod shop;
 mod view;
 mod world;
 
