@@ -49,7 +49,7 @@ svc_start() {
     [ "$CONNECT_MODE" = distributed ] || main=org.apache.kafka.connect.cli.ConnectStandalone
     start_bg connect java "${jvm[@]}" -cp "$SVC_HOME/libs/*" "$main" "$dir/worker.properties" "$@"
     # /connectors answers only once the worker has joined its group and read its topics.
-    wait_for connect 90 curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$CONNECT_PORT/connectors"
+    wait_for connect 180 curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$CONNECT_PORT/connectors"
 }
 
 svc_main connect "$CONNECT_PORT" "$@"

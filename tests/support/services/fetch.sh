@@ -54,7 +54,7 @@ download_deb() { (cd "$1" && apt-get download -q -o APT::Sandbox::User="$(id -un
 # machine at every boot, and would need root.
 fetch_prometheus() {
     [ ! -x "$SVC_HOME/prometheus/usr/bin/prometheus" ] || return 0
-    ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null || return 0
+    ! command -v prometheus >/dev/null || return 0
     need apt-get; need dpkg
     say "fetching Prometheus (30 MB)"
     local dir=$SVC_HOME/prometheus.part

@@ -56,7 +56,7 @@ svc_start() {
     local from=$(($(stat -c %s "$(log_file kafka)" 2>/dev/null || echo 0) + 1))
     start_bg kafka java "${jvm[@]}" -cp "$classpath" kafka.Kafka "$dir/server.properties"
     started() { tail -c "+$from" "$(log_file kafka)" | grep -q 'Kafka Server started'; }
-    wait_for kafka 60 started
+    wait_for kafka 180 started
 }
 
 svc_main kafka "$KAFKA_PORT" "$@"

@@ -13,7 +13,7 @@ svc_start() {
         --unixSocketPrefix "$dir" --replSet "$MONGO_REPLSET" --oplogSize 512 \
         --wiredTigerCacheSizeGB "${MONGO_CACHE_GB:-0.5}" \
         --setParameter diagnosticDataCollectionEnabled=false
-    wait_for mongo 30 port_open "$MONGO_PORT"
+    wait_for mongo 90 port_open "$MONGO_PORT"
     "$SVC_HOME/venv/bin/python" "$svc_root/mongo_initiate.py" "$MONGO_PORT" "$MONGO_REPLSET"
 }
 

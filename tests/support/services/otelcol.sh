@@ -8,7 +8,7 @@ svc_start() {
     [ -x "$SVC_HOME/otelcol" ] || die "no $SVC_HOME/otelcol: run fetch.sh otelcol"
     mkdir -p "$(dirname "$OTELCOL_OUT")"
     start_bg otelcol "$SVC_HOME/otelcol" --config "$svc_root/otelcol/config.yaml"
-    wait_for otelcol 30 curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$OTELCOL_HEALTH_PORT/"
+    wait_for otelcol 90 curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$OTELCOL_HEALTH_PORT/"
 }
 
 svc_main otelcol "$OTLP_GRPC_PORT" "$@"

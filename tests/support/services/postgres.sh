@@ -31,7 +31,7 @@ svc_start() {
         -c wal_level=logical -c max_wal_senders=20 -c max_replication_slots=20 -c max_connections=200 \
         -c "fsync=${PG_FSYNC:-off}" -c shared_buffers=256MB -c max_wal_size=4GB \
         -c wal_sender_timeout=0 -c timezone=UTC
-    wait_for postgres 30 "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$PG_PORT"
+    wait_for postgres 90 "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$PG_PORT"
 }
 
 # Fast shutdown: TERM would wait for every client, among them Debezium.

@@ -11,15 +11,13 @@ PATH=$PATH:$SVC_HOME/prometheus/usr/bin
 write_config() { # HOST:PORT...
     local target list=""
     for target in "$@"; do list+="\"$target\", "; done
-    cat >"$dir/prometheus.yml.new" <<YAML
+    cat >"$dir/prometheus.yml" <<YAML
 global: {scrape_interval: 1s, evaluation_interval: 1s}
 scrape_configs:
 - job_name: whimbrel
   static_configs:
   - targets: [${list%, }]
 YAML
-    promtool check config "$dir/prometheus.yml.new" >>"$(log_file prometheus)" 2>&1 || die "bad config, see $(log_file prometheus)"
-    mv "$dir/prometheus.yml.new" "$dir/prometheus.yml"
 }
 
 svc_start() {
@@ -29,7 +27,7 @@ svc_start() {
     write_config ${PROMETHEUS_TARGETS:-"127.0.0.1:$PROMETHEUS_PORT"}
     start_bg prometheus prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/tsdb" \
         --storage.tsdb.retention.time=1d --web.listen-address="127.0.0.1:$PROMETHEUS_PORT" --web.enable-lifecycle
-    wait_for prometheus 30 curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$PROMETHEUS_PORT/-/ready"
+    wait_for prometheus 90 curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$PROMETHEUS_PORT/-/ready"
 }
 
 if [ "${1:-}" = scrape ]; then

@@ -148,7 +148,7 @@ svc_main() {
         start | stop | restart | kill | wipe)   # one at a time: parallel test runs may all call start
             make_data_root
             exec 9>"$SVC_DATA/$name.lock"
-            flock -w 120 9 || die "somebody else holds $SVC_DATA/$name.lock"
+            flock -w 300 9 || die "somebody else holds $SVC_DATA/$name.lock"
             ;;
     esac
     case $verb in
