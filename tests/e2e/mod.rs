@@ -1,3 +1,4 @@
 //! From one end to the other, through real servers.
 
 mod connectors;
+mod demo;
