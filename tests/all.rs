@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod observability;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod targets;

@@ -65,3 +65,8 @@ pub mod prelude {
     pub use crate::config::Config;
     pub use crate::{Batch, Config, Context, Edit, Failure, Glob, Level, Transform, transform};
 }
+
+/// The guide's example compiles and does what the guide says.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugins.md")]
+struct Guide;

@@ -98,10 +98,10 @@ impl Host {
             "no such row: the agent stops the plugin here"
         );
         for (row, new) in rows.iter().zip(values.iter()) {
-            if let Some(cell) = self.cell_mut(*row as usize, image, column) {
-                if text(cell).as_deref() != new {
-                    *cell = new.map_or(Json::Null, Json::from);
-                }
+            if let Some(cell) = self.cell_mut(*row as usize, image, column)
+                && text(cell).as_deref() != new
+            {
+                *cell = new.map_or(Json::Null, Json::from);
             }
         }
         Ok(())

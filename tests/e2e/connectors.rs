@@ -76,7 +76,7 @@ async fn plan_apply_status_bring_a_connector_to_what_the_configuration_says() {
 async fn a_configuration_that_connect_finds_invalid_is_not_written() {
     Stage::with("invalid", async |stage| {
         stage.write(|config| {
-            config["connectors"]["list"][0]["postgresql"]["password"] = json!("canary-not-the-password")
+            config["connectors"]["list"][0]["postgresql"]["password"] = json!("${env:CONNECTOR_TEST_WRONG}")
         });
         let apply = stage.run(&["apply"]).await?.expect(ERROR)?;
         apply.complains(&["invalid", "database.hostname: ", "password authentication failed"])?;
@@ -98,7 +98,7 @@ async fn a_configuration_that_connect_finds_invalid_is_not_written() {
 async fn a_plugin_that_is_not_installed_is_named_beside_those_that_are() {
     Stage::with("plugin", async |stage| {
         stage.write(|config| {
-            let mysql = json!({"name": "none", "host": "127.0.0.1", "user": "u", "password": "canary-my", "server_id": 7,
+            let mysql = json!({"name": "none", "host": "127.0.0.1", "user": "u", "password": "${env:CONNECTOR_TEST_WRONG}", "server_id": 7,
                 "topic_prefix": "none", "history_bootstrap_servers": ["127.0.0.1:1"]});
             config["connectors"]["list"].as_array_mut().unwrap().push(json!({"mysql": mysql}));
         });
@@ -352,6 +352,7 @@ impl Stage {
             .arg("--config")
             .arg(&file)
             .env("CONNECTOR_TEST_PASSWORD", &self.password)
+            .env("CONNECTOR_TEST_WRONG", "canary-not-the-password")
             .kill_on_drop(true)
             .output()
             .await?;

@@ -1,9 +1,9 @@
 //! Every target against its real server.
 
+#[path = "../../agent/src/target/fixture.rs"]
+mod fixture;
 mod mongod;
 mod mongodb;
 mod mongodb_faults;
 mod planned;
-#[path = "../../agent/src/target/fixture.rs"]
-mod fixture;
 mod postgres;

@@ -643,7 +643,8 @@ async fn a_stale_write_that_lands_after_a_delete_is_removed() {
             // Both at once, in whatever order the server sees them.
             let (stale, delete) = (stale.write(), delete.write());
             let (first, second) = tokio::join!(zombie.apply(&stale), owner.apply(&delete));
-            (first.unwrap(), second.unwrap());
+            first.unwrap();
+            second.unwrap();
             // And late beyond doubt.
             assert_eq!(zombie.apply(&stale).await.unwrap().skipped_older, 1);
             assert_eq!(bench.count("people").await, 0, "round {round}");

@@ -434,11 +434,21 @@ async fn tables_grow_with_the_source_and_what_is_missing_is_named_with_its_remed
     }
     db.run("ALTER TABLE u ADD a uuid").await;
     db.apply(&planned).await.unwrap();
-    // A column whose type changed under us is noticed within the same batch.
+    // A column whose type changed under us is noticed within the same batch, also where the statement reads the same.
+    db.run("ALTER TABLE u DROP a; ALTER TABLE u ADD a int").await;
+    let columns = [("id", SourceType::Int64), ("a", SourceType::Text)];
+    let planned = |id| batch().upsert(&layout("u", 1, &columns, false), 1, &[Num(id), Text("7")]);
+    db.apply(&planned("2")).await.unwrap();
+    db.run("ALTER TABLE u ALTER a TYPE bigint").await;
+    db.apply(&planned("3")).await.unwrap();
+    db.run("ALTER TABLE u ALTER a TYPE boolean USING true").await;
+    assert_eq!(db.kind(&planned("4")).await, ErrorKind::BadValue);
+    db.run("ALTER TABLE u ALTER a TYPE uuid USING NULL").await;
+    assert_eq!(db.kind(&planned("4")).await, ErrorKind::BadValue);
     db.run("ALTER TABLE u ALTER a TYPE text").await;
-    let planned = batch().upsert(&t, 1, &[Num("2"), Text("ABABABAB-0000-0000-0000-000000000001")]);
-    db.apply(&planned).await.unwrap();
-    assert_eq!(db.rows("SELECT a FROM u WHERE id = 2").await, ["abababab-0000-0000-0000-000000000001"]);
+    db.apply(&planned("5")).await.unwrap();
+    assert_eq!(db.rows("SELECT * FROM u ORDER BY id").await, ["1|NULL", "2|NULL", "3|NULL", "5|7"]);
+    let planned = planned("6");
     // No unique index over the key.
     db.run("ALTER TABLE u DROP CONSTRAINT u_pkey").await;
     let error = db.apply(&planned).await.unwrap_err();

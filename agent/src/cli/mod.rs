@@ -5,6 +5,8 @@
 
 pub mod config;
 pub mod connectors;
+pub mod dead_letters;
+pub mod demo;
 pub mod run;
 
 use clap::{Parser, Subcommand};
@@ -62,6 +64,10 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Show and change Debezium connectors in Kafka Connect
     Connectors(connectors::ConnectorsArgs),
+    /// List, show and re-drive records that could not be applied
+    DeadLetters(dead_letters::DeadLettersArgs),
+    /// See the agent at work, without any server, and have it proven
+    Demo(demo::DemoArgs),
     /// Run the pipelines of a configuration file
     Run(run::RunArgs),
     /// Print version and build facts
@@ -93,6 +99,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::DeadLetters(args) => dead_letters::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Demo(args) => demo::run(&args),
         Command::Connectors(args) => connectors::main(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Run(args) => run::run(&args),
         Command::Version => version(&mut std::io::stdout()),

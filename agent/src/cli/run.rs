@@ -122,7 +122,7 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
         tracing::error!(task = task.as_str(), "agent ended because a task failed");
     }
     tracing::info!(graceful, "agent stopped");
-    telemetry.shutdown(FLUSH_GRACE);
+    tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_GRACE)).await?;
     Ok(if ended.failed.is_some() { Exit::Runtime } else { Exit::Ok })
 }
 

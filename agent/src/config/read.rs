@@ -145,20 +145,14 @@ fn wrong_type(node: &Node, expected: &str) -> Finding {
     }
     let hint = match (&node.value, expected) {
         (Value::Scalar(_), "a list") => "write `[one, two]`, or one `- item` a line below",
-        (Value::Scalar(scalar), "true or false")
-            if matches!(scalar.text.to_ascii_lowercase().as_str(), "yes" | "on") =>
-        {
+        (Value::Scalar(scalar), "true or false") if matches!(scalar.text.to_ascii_lowercase().as_str(), "yes" | "on") => {
             "write `true`"
         }
-        (Value::Scalar(scalar), "true or false")
-            if matches!(scalar.text.to_ascii_lowercase().as_str(), "no" | "off") =>
-        {
+        (Value::Scalar(scalar), "true or false") if matches!(scalar.text.to_ascii_lowercase().as_str(), "no" | "off") => {
             "write `false`"
         }
         (Value::Scalar(scalar), "text") if scalar.is_null() => "write a value, or leave the field out",
-        (Value::Mapping(_), "text") => {
-            "write one value on the line of the field; quote it when it holds `: `, `{` or `}`"
-        }
+        (Value::Mapping(_), "text") => "write one value on the line of the field; quote it when it holds `: `, `{` or `}`",
         (Value::Sequence(_), "a mapping") => "remove the `-` in front, and write `field: value` lines",
         (Value::Sequence(_), "text") => "write one value, not a list",
         _ => "",
@@ -455,8 +449,8 @@ fn secret_in_the_clear(node: &Node) -> Option<Finding> {
     if scalar.resolved_from.is_some() || scalar.is_null() || scalar.text.is_empty() {
         return None;
     }
-    // `$${file:/path:key}`: a reference that another program is to resolve.
-    if scalar.text.starts_with("${") && scalar.text.ends_with('}') {
+    // Written `$${…}`: a reference for somebody else to resolve, such as Kafka Connect, and no secret itself.
+    if scalar.text.starts_with("${") && scalar.text.ends_with('}') && !scalar.text.contains(char::is_whitespace) {
         return None;
     }
     let field = node.path.rsplit(['.', '[']).next().unwrap_or_default();
@@ -497,9 +491,9 @@ impl<'de> de::MapAccess<'de> for Map<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         match self.value.take() {
-            Some(node) => {
-                seed.deserialize(Reader { node, session: self.session }).map_err(|error| error.at(node, self.session))
-            }
+            Some(node) => seed
+                .deserialize(Reader { node, session: self.session })
+                .map_err(|error| error.at(node, self.session)),
             None => Err(ReadError::Message("a value was asked for before its key".into())),
         }
     }
@@ -517,7 +511,9 @@ impl<'de> de::SeqAccess<'de> for List<'_> {
         let Some(node) = self.items.by_ref().find(|node| !self.session.is_pruned(node)) else {
             return Ok(None);
         };
-        seed.deserialize(Reader { node, session: self.session }).map(Some).map_err(|error| error.at(node, self.session))
+        seed.deserialize(Reader { node, session: self.session })
+            .map(Some)
+            .map_err(|error| error.at(node, self.session))
     }
 }
 

@@ -92,7 +92,7 @@ fn findings_name_line_column_path_and_remedy() {
             "pipelines:",
             "http: {listen: everywhere}\npipelines:",
             vec![
-                "1:16 http.listen: not an address with a port; write `127.0.0.1:9464`, or `0.0.0.0:9464` to be reached from other machines",
+                "1:16 http.listen: `everywhere` is not an address and a port; write for example 127.0.0.1:9464, or [::1]:0 for a free port",
             ],
         ),
         (

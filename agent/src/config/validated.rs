@@ -185,7 +185,7 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
     for (index, plugin) in raw.transform.iter().enumerate() {
         checked.keep(&below(&format!("transform[{index}]")), check_transform(plugin));
     }
-    let mapping = checked.keep(path, Mapping::try_from(raw.tables.as_slice()));
+    let mapping = checked.keep(&below("tables"), Mapping::try_from(raw.tables.as_slice()));
     let is_stdout = matches!(raw.target, raw::Target::Stdout(_));
     let delivery = checked.keep(&below("delivery"), DeliveryConfig::new(&raw.delivery, !is_stdout));
     if is_stdout && raw.delivery.dead_letters.topic.is_none() {

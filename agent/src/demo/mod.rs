@@ -10,3 +10,9 @@ mod poison;
 mod proof;
 mod schedule;
 mod shop;
+mod run;
+mod seen;
+mod view;
+mod world;
+
+pub use run::{DemoError, Options, Summary, run};

@@ -267,13 +267,14 @@ fn read_on(
 fn watch_on(mut watch: Watch, shared: &Shared) {
     while !shared.stopping() {
         let begun = Instant::now();
-        let seen = watch.look(&shared.assigned(), LOOK_TIMEOUT);
+        // The time before the look: an answer proves nothing about later moments.
         let at = now_ms();
+        let seen = watch.look(&shared.assigned(), LOOK_TIMEOUT);
         for ((topic, partition), end) in &seen.ends {
             shared.observer.end_offset(topic, *partition, *end, at);
         }
         for (topic, time) in &seen.heartbeats {
-            shared.observer.heartbeat(topic, *time, at);
+            shared.observer.heartbeat(topic, *time, now_ms());
         }
         let health = seen.trouble.map_or(Health::Up, |why| Health::Down { why });
         shared.observer.component(Component::Source, health);

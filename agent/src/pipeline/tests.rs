@@ -79,7 +79,8 @@ impl World {
             delivery,
             use_group_offsets: false,
         };
-        let target = sqlite::SqliteTarget::new(sqlite::Settings::from_raw(&target, Duration::from_secs(3600)).unwrap());
+        let target =
+            sqlite::SqliteTarget::new(sqlite::Settings::from_raw(&target, Duration::from_secs(86_400)).unwrap());
         let parts = Parts {
             target: Box::new(target),
             target_kind: "sqlite",

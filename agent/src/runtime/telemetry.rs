@@ -128,6 +128,15 @@ impl Telemetry {
         Ok(telemetry)
     }
 
+    /// The same, with logs only in the file: for commands that draw on the terminal.
+    pub fn start_in_file(name: &str, log: &LogConfig, export: &ExportConfig) -> Result<Self, TelemetryError> {
+        let (telemetry, mut layers) = Self::prepare(name, Some(log), export)?;
+        // The console's is always the first.
+        layers.remove(0);
+        tracing_subscriber::registry().with(layers).try_init().map_err(TelemetryError::Twice)?;
+        Ok(telemetry)
+    }
+
     /// Metrics and traces as [`Telemetry::start`] sets them up, and the log layers for the caller to install; without
     /// `log`, only the bridge to the collector. For tests and for embedding.
     pub fn prepare(

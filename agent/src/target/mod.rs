@@ -8,8 +8,8 @@
 pub mod error;
 #[cfg(test)]
 pub mod fixture;
-pub mod mongodb;
 pub mod losses;
+pub mod mongodb;
 pub mod plan;
 pub mod postgres;
 pub mod sql;

@@ -44,10 +44,10 @@ pub enum Action {
 impl Transform for Route {
     fn start(&mut self, _cx: &Context) -> Result<(), Failure> {
         for (index, rule) in self.rules.iter_mut().enumerate() {
-            if let Action::Rename(to) = &rule.then {
-                if renamed(to, "a.b").is_empty() {
-                    return Err(Failure::new("config", format!("rules[{index}].then.rename: a table needs a name")));
-                }
+            if let Action::Rename(to) = &rule.then
+                && renamed(to, "a.b").is_empty()
+            {
+                return Err(Failure::new("config", format!("rules[{index}].then.rename: a table needs a name")));
             }
             if let Some(condition) = &mut rule.when {
                 condition

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -23,14 +23,21 @@ const SESSION: &str = "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET lock_time
 pub(super) async fn connect(settings: &Settings) -> Result<Client, TargetError> {
     let mut config = parse(&settings.uri).map_err(|e| TargetError::new(ErrorKind::Unsupported, e.message))?;
     config.connect_timeout(settings.timeout);
+    let hosts = config.get_hosts().len().max(1);
+    if hosts > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+        // One of several servers is a standby, and a standby takes no rows.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+    // The driver's time-out is one host's, and covers neither TLS nor the login.
+    let patience = settings.timeout * u32::try_from(hosts).unwrap_or(u32::MAX);
     if config.get_application_name().is_none() {
         config.application_name("whimbrel");
     }
     let tls = MakeRustlsConnect::new(tls(settings, config.get_ssl_mode())?);
     let doing = format!("cannot connect to PostgreSQL at {}", settings.server());
-    let connect = tokio::time::timeout(settings.timeout, config.connect(tls)).await;
+    let connect = tokio::time::timeout(patience, config.connect(tls)).await;
     let (client, connection) = connect
-        .map_err(|_| TargetError::new(ErrorKind::Network, format!("{doing}: no answer within {:?}", settings.timeout)))?
+        .map_err(|_| TargetError::new(ErrorKind::Network, format!("{doing}: no answer within {patience:?}")))?
         .map_err(|e| error(&doing, e))?;
     // Ends by itself when the client is dropped or the connection breaks; both sides of an error reach the client's calls.
     tokio::spawn(async move {

@@ -70,12 +70,14 @@ impl Target for PostgresTarget {
         let session = self.session()?;
         let first = session.apply(&settings, &names, write).await;
         let Err(cause) = first else { return first };
-        // What was known of the tables may be outdated: somebody has mended or changed one. Once more with a fresh look.
-        let outdated = session.tables.clear();
-        if cause.kind == ErrorKind::SchemaMismatch && outdated && session.is_usable() {
+        // What was known of the tables may be outdated: somebody has mended or changed one. Once more with a fresh look,
+        // before a good row is blamed for not fitting a type its column no longer has.
+        let outdated = session.forget();
+        let schema = matches!(cause.kind, ErrorKind::SchemaMismatch | ErrorKind::BadValue);
+        if schema && outdated && session.is_usable() {
             let again = session.apply(&settings, &names, write).await;
             if again.is_err() {
-                session.tables.clear();
+                session.forget();
             }
             return again;
         }

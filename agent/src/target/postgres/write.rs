@@ -30,7 +30,7 @@ const SWEEP_MS: i64 = 60_000;
 /// A connection and what is known through it.
 pub(super) struct Session {
     pub client: Client,
-    pub tables: Tables,
+    tables: Tables,
     statements: HashMap<String, Statement>,
     swept_at_ms: i64,
     /// A transaction was begun and its end not seen: the caller went away in the middle.
@@ -45,6 +45,12 @@ impl Session {
     /// Whether it can still be used.
     pub(super) fn is_usable(&self) -> bool {
         !self.unfinished && !self.client.is_closed()
+    }
+
+    /// Forgets what it knows of tables, and the statements whose parameters follow from that; answers whether it knew any.
+    pub(super) fn forget(&mut self) -> bool {
+        self.statements.clear();
+        self.tables.clear()
     }
 
     /// Writes a batch.
@@ -113,6 +119,9 @@ impl Session {
         executions: &[Execution],
         applied: &mut Applied,
     ) -> Result<(), TargetError> {
+        if self.statements.len() + executions.len() > STATEMENTS {
+            self.statements.clear();
+        }
         for execution in executions {
             self.prepare(execution).await?;
         }
@@ -136,9 +145,6 @@ impl Session {
     async fn prepare(&mut self, execution: &Execution) -> Result<(), TargetError> {
         if self.statements.contains_key(&execution.sql) {
             return Ok(());
-        }
-        if self.statements.len() >= STATEMENTS {
-            self.statements.clear();
         }
         let prepared = self.client.prepare_typed(&execution.sql, &execution.types).await;
         let statement = prepared.map_err(|e| error(&execution.doing, e))?;

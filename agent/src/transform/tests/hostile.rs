@@ -9,8 +9,9 @@ use crate::plugin::fixture::{MANIFEST, component, guest, module};
 use crate::plugin::{CallError, EventBatch, Limits, LoadError, TrapCause};
 use crate::transform::{ChainError, TrapPolicy, View};
 
+/// Long enough for an honest start on a crowded machine.
 fn limits() -> Limits {
-    Limits { call: Duration::from_millis(100), memory: 32 << 20, output: 1 << 20, log_lines: 5 }
+    Limits { call: Duration::from_millis(300), memory: 32 << 20, output: 1 << 20, log_lines: 5 }
 }
 
 fn batch() -> Batch {
