@@ -13,7 +13,8 @@ fn demo(arguments: &[&str]) -> Output {
 fn the_demo_proves_itself_and_keeps_what_it_was_asked_to_keep() {
     let directory = tempfile::tempdir().unwrap();
     let kept = directory.path().join("kept");
-    let ended = demo(&["--duration", "9s", "--no-tui", "--rate", "300", "--seed", "5", "--keep", kept.to_str().unwrap()]);
+    let ended =
+        demo(&["--duration", "9s", "--no-tui", "--rate", "300", "--seed", "5", "--keep", kept.to_str().unwrap()]);
     let (out, err) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(ended.status.code(), Some(0), "{out}\n{err}");
     assert_eq!(out.matches("\n  ok   ").count(), 7, "{out}");

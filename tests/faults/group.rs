@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::scene::Scene;
-use crate::support::ledger::Store;
 use crate::support::eventually;
+use crate::support::ledger::Store;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_agents_share_partitions_while_they_come_go_and_die() {

@@ -25,8 +25,18 @@ fn kinds() -> Vec<(&'static str, Vec<u8>)> {
         ("true", text("true")),
         ("unknown op", text(&good.replace("\"op\":\"c\"", "\"op\":\"z\""))),
         ("op of wrong type", text(&good.replace("\"op\":\"c\"", "\"op\":7"))),
-        ("after is text", text(r#"{"before":null,"after":"row","op":"c","source":{"connector":"postgresql","table":"items","schema":"public"}}"#)),
-        ("after missing", text(r#"{"before":null,"op":"c","source":{"connector":"postgresql","table":"items","schema":"public","db":"shop","name":"shop"}}"#)),
+        (
+            "after is text",
+            text(
+                r#"{"before":null,"after":"row","op":"c","source":{"connector":"postgresql","table":"items","schema":"public"}}"#,
+            ),
+        ),
+        (
+            "after missing",
+            text(
+                r#"{"before":null,"op":"c","source":{"connector":"postgresql","table":"items","schema":"public","db":"shop","name":"shop"}}"#,
+            ),
+        ),
         ("source is a number", text(r#"{"before":null,"after":{"id":1,"note":"x"},"op":"c","source":5}"#)),
         ("duplicate column", text(&good.replace("\"note\":", "\"note\":\"y\",\"note\":"))),
         ("nul in a column name", text(&good.replace("\"note\":", "\"no\\u0000te\":"))),
@@ -52,7 +62,8 @@ async fn poison(stem: &str, store: Store) {
     scene.assert_whole(Duration::from_secs(60), &[&agent]).await;
     let (found, _) = scene.judge().await;
     let kinds = kinds();
-    for ((kind, _), at) in kinds.iter().zip(&scene.produced.iter().filter(|at| expect.contains(at)).collect::<Vec<_>>()) {
+    for ((kind, _), at) in kinds.iter().zip(&scene.produced.iter().filter(|at| expect.contains(at)).collect::<Vec<_>>())
+    {
         assert!(found.dead.contains(at), "{kind} at {at:?} is no dead letter\n{}", agent.tail());
     }
     assert_eq!(found.dead, expect, "good records became dead letters\n{}", agent.tail());

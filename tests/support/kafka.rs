@@ -25,11 +25,8 @@ pub(crate) struct Producer {
 
 impl Producer {
     pub(crate) fn new(brokers: &str, topic: &str) -> Self {
-        let inner = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("enable.idempotence", "true")
-            .create()
-            .unwrap();
+        let inner =
+            ClientConfig::new().set("bootstrap.servers", brokers).set("enable.idempotence", "true").create().unwrap();
         Self { inner, topic: topic.to_owned() }
     }
 

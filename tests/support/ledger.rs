@@ -93,7 +93,11 @@ impl Store {
     pub(crate) fn target(&self) -> Value {
         match self {
             Self::MongodbAt(uri, database) => json!({"mongodb": {"uri": uri, "database": database, "ledger": true}}),
-            Self::PostgresAt(uri) => json!({"postgresql": {"uri": uri, "ledger": true}}),
+            Self::PostgresAt(uri) => {
+                // A configuration refuses secrets that are written out.
+                let uri = uri.replace(&format!(":{}@", super::setting("PG_PASSWORD")), ":${env:PG_PASSWORD}@");
+                json!({"postgresql": {"uri": uri, "ledger": true}})
+            }
             Self::Sqlite(path) => json!({"sqlite": {"path": path, "ledger": true, "synchronous": "normal"}}),
         }
     }

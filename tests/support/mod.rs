@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 /// A value of the environment that `./x test` sets.
 pub(crate) fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by `./x test`, or source `./x services env`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `./x test`, or source `./x services env`"))
 }
 
 /// A port on loopback.
@@ -37,7 +38,11 @@ pub(crate) fn unique(stem: &str) -> String {
 }
 
 /// Waits until `check` gives a value; fails with what it said last.
-pub(crate) async fn eventually<T>(what: &str, within: Duration, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut check: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let deadline = Instant::now() + within;
     loop {
         match check().await {
