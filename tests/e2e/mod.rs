@@ -1,3 +1,8 @@
-//! From one end to the other, through real servers.
+//! From one end to the other, through real servers: PostgreSQL, Debezium in Kafka Connect, Kafka, the agent as a process
+//! with a plugin, MongoDB and PostgreSQL.
 
+mod changes;
+mod compare;
 mod connectors;
+mod stage;
+mod watch;
