@@ -82,6 +82,12 @@ impl Stage {
         self.source.client.batch_execute(SNAPSHOT).await.unwrap();
         if self.flavour == Flavour::Bare {
             self.postgres.batch_execute(SCHEMA).await.unwrap();
+            // at_least_once keeps the version of a row beside it.
+            let tables = "SELECT format('ALTER TABLE %I ADD COLUMN _whimbrel_version bytea', tablename) FROM pg_tables
+                WHERE schemaname = 'public'";
+            for row in self.postgres.query(tables, &[]).await.unwrap() {
+                self.postgres.batch_execute(row.get(0)).await.unwrap();
+            }
         }
     }
 

@@ -67,6 +67,15 @@ impl Watch {
         stage.until(agent, "/readyz", ready).await;
     }
 
+    /// Not ready, and `/readyz` says why.
+    pub(crate) async fn not_ready(&self, stage: &Stage, agent: &mut Agent, why: &str) {
+        let paused = async |agent: &Agent| match agent.get("/readyz").await? {
+            (503, body) if body.replace("\\\"", "\"").contains(why) => Ok(()),
+            (status, body) => Err(format!("{status} {body}")),
+        };
+        stage.until(agent, &format!("/readyz says {why}"), paused).await;
+    }
+
     /// Without heartbeats nothing is proven, though nothing is there to do: unknown, and not zero. With them it is again.
     pub(crate) async fn silent(&self, stage: &Stage, agent: &mut Agent) {
         stage.source.tell("pause").await;
