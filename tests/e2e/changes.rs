@@ -1,5 +1,7 @@
 //! Every kind of change, step by step, through the whole way; after each the targets hold what the source holds.
 
+use bson::doc;
+
 use super::stage::{Flavour, Stage};
 use super::watch::Watch;
 
@@ -32,13 +34,38 @@ async fn journey(stage: &mut Stage) {
             unknown_to_target = Some(sql);
         }
     }
-    watch.idle(stage, &mut agent).await;
+    stage.until_idle(&mut agent).await;
     // All that Kafka holds is applied by now: nothing came behind and changed it.
     stage.compare().await.unwrap();
     watch.silent(stage, &mut agent).await;
     watch.end(stage, &mut agent).await;
     assert_eq!(agent.stop(), Some(0), "{}", agent.tail());
     stage.compare().await.unwrap();
+    comparison_sees_tampering(stage).await;
+}
+
+/// That nothing differed says something only if a difference would have been seen.
+async fn comparison_sees_tampering(stage: &Stage) {
+    let orders = stage.mongodb.collection::<bson::Document>("orders");
+    let tamper = async |update| orders.update_one(doc! {"_id": 1}, update).await.unwrap().modified_count;
+    assert_eq!(tamper(doc! {"$set": {"customer_id": 1}}).await, 1, "int instead of long");
+    let why = stage.compare().await.unwrap_err();
+    assert!(why.contains("orders.customer_id: Int32(1) stands for a bigint"), "{why}");
+    assert_eq!(tamper(doc! {"$set": {"customer_id": 2_i64}}).await, 1);
+    let why = stage.compare().await.unwrap_err();
+    assert!(why.contains(r#"customer_id: expected "1", found "2""#), "{why}");
+    assert_eq!(tamper(doc! {"$set": {"customer_id": 1_i64}}).await, 1);
+    stage.compare().await.unwrap();
+    stage.postgres.batch_execute("UPDATE orders SET total = 12.3 + 0.001 WHERE id = 1").await.unwrap();
+    let why = stage.compare().await;
+    // A column numeric(12,2) rounds it away; one made from Debezium's schema keeps every digit.
+    match stage.flavour {
+        Flavour::Schemas => assert!(why.unwrap_err().contains(r#"total: expected "12.30", found "12.301""#)),
+        Flavour::Bare => why.unwrap(),
+    }
+    stage.postgres.batch_execute("DELETE FROM orders WHERE id = 1").await.unwrap();
+    let why = stage.compare().await.unwrap_err();
+    assert!(why.contains(r#"table orders, 1 differences:"#) && why.contains("is missing"), "{why}");
 }
 
 #[tokio::test]

@@ -4,5 +4,7 @@
 mod changes;
 mod compare;
 mod connectors;
+mod dead_letters;
+mod kill;
 mod stage;
 mod watch;

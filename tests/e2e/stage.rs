@@ -166,6 +166,30 @@ impl Stage {
         compare::with_postgres(&self.source.client, &self.postgres).await
     }
 
+    /// Something that changes when the newest writes arrive, at both targets.
+    pub(crate) async fn newest(&self) -> [i64; 2] {
+        let documents = self.mongodb.collection::<bson::Document>("customers").count_documents(bson::doc! {}).await.unwrap();
+        let rows = self.postgres.query_one("SELECT count(*) FROM customers", &[]).await.unwrap().get(0);
+        [i64::try_from(documents).unwrap(), rows]
+    }
+
+    /// Waits until the agent says that it is caught up and ready.
+    pub(crate) async fn until_idle(&self, agent: &mut Agent) {
+        self.until(agent, "idle with heartbeats is caught up", async |agent| {
+            for lag in lags(agent).await? {
+                let proven = lag["state"] == "caught_up" && lag["messages"] == 0 && lag["time_lag_ms"] == 0;
+                proven.then_some(()).ok_or_else(|| lag.to_string())?;
+            }
+            Ok(())
+        })
+        .await;
+        let ready = async |agent: &Agent| match agent.get("/readyz").await? {
+            (200, _) => Ok(()),
+            (status, body) => Err(format!("{status} {body}")),
+        };
+        self.until(agent, "/readyz", ready).await;
+    }
+
     /// Waits until both targets hold what the source holds.
     pub(crate) async fn until_equal(&self, agent: &mut Agent, what: &str) {
         self.until(agent, what, async |_| self.compare().await).await;
@@ -196,6 +220,17 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// The lag of each pipeline.
+pub(crate) async fn lags(agent: &Agent) -> Result<Vec<Value>, String> {
+    let (_, body) = agent.get("/api/v1/status").await?;
+    let status: Value = serde_json::from_str(&body).map_err(|e| e.to_string())?;
+    let pipelines = status["pipelines"].as_array().ok_or("no pipelines")?;
+    if pipelines.len() != 2 {
+        return Err(status.to_string());
+    }
+    Ok(pipelines.iter().map(|pipeline| pipeline["lag"].clone()).collect())
 }
 
 /// What bare JSON does not tell.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::stage::Stage;
+use super::stage::{Stage, lags};
 use crate::support::agent::Agent;
 
 /// How often the status is asked for.
@@ -49,24 +49,6 @@ impl Watch {
         Self { seen, task }
     }
 
-    /// Idle with heartbeats: caught up, zero, ready.
-    pub(crate) async fn idle(&self, stage: &Stage, agent: &mut Agent) {
-        stage
-            .until(agent, "idle with heartbeats is caught up", async |agent| {
-                for lag in lags(agent).await? {
-                    let proven = lag["state"] == "caught_up" && lag["messages"] == 0 && lag["time_lag_ms"] == 0;
-                    proven.then_some(()).ok_or_else(|| lag.to_string())?;
-                }
-                Ok(())
-            })
-            .await;
-        let ready = async |agent: &Agent| match agent.get("/readyz").await? {
-            (200, _) => Ok(()),
-            (status, body) => Err(format!("{status} {body}")),
-        };
-        stage.until(agent, "/readyz", ready).await;
-    }
-
     /// Not ready, and `/readyz` says why.
     pub(crate) async fn not_ready(&self, stage: &Stage, agent: &mut Agent, why: &str) {
         let paused = async |agent: &Agent| match agent.get("/readyz").await? {
@@ -92,7 +74,7 @@ impl Watch {
             })
             .await;
         stage.source.tell("resume").await;
-        self.idle(stage, agent).await;
+        stage.until_idle(agent).await;
     }
 
     /// What came of it; and the counters that only this way through real servers moves.
@@ -140,14 +122,4 @@ impl Seen {
             }
         }
     }
-}
-
-async fn lags(agent: &Agent) -> Result<Vec<Value>, String> {
-    let (_, body) = agent.get("/api/v1/status").await?;
-    let status: Value = serde_json::from_str(&body).map_err(|e| e.to_string())?;
-    let pipelines = status["pipelines"].as_array().ok_or("no pipelines")?;
-    if pipelines.len() != 2 {
-        return Err(status.to_string());
-    }
-    Ok(pipelines.iter().map(|pipeline| pipeline["lag"].clone()).collect())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls};
 
 use super::agent::binary;
-use super::{brokers, eventually, port, postgres, setting, unique};
+use super::{eventually, port, postgres, setting, unique};
 
 /// How long Connect may take for what it does in the background.
 const PATIENCE: Duration = Duration::from_secs(60);
