@@ -5,6 +5,7 @@ mod changes;
 mod compare;
 mod connectors;
 mod dead_letters;
+mod demo;
 mod kill;
 mod stage;
 mod watch;

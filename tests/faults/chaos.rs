@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::scene::Scene;
 use crate::support::ledger::Store;
-use crate::support::unique;
 
 /// Crash windows in the targets.
 const WINDOWS: [&str; 4] = ["before_write", "after_write", "commit_sent", "after_commit"];
@@ -65,7 +64,7 @@ fn share(part: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_killing_the_agent_anywhere_loses_and_doubles_nothing_in_mongodb() {
     let seed = number("WHIMBREL_CHAOS_SEED", DEFAULT_SEED);
-    chaos("mongodb", Store::Mongodb(unique("chaos")), share(0), seed).await;
+    chaos("mongodb", Store::mongodb("chaos"), share(0), seed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::scene::Scene;
+use crate::support::eventually;
 use crate::support::ledger::Store;
-use crate::support::{eventually, unique};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_agents_share_partitions_while_they_come_go_and_die() {
-    let mut scene = Scene::new("group", Store::Mongodb(unique("group")), 6, 11).await;
+    let mut scene = Scene::new("group", Store::mongodb("group"), 6, 11).await;
     let config = scene.config(&scene.topic, None, &json!({"batch": {"max_events": 50}}));
     scene.produce(500);
     let mut first = scene.agent("first", &config, &[]);
@@ -54,7 +54,7 @@ async fn a_zombie_that_wakes_after_its_session_ended_is_fenced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_agents_that_both_believe_to_own_a_partition_double_nothing() {
-    let mut scene = Scene::new("twins", Store::Mongodb(unique("twins")), 1, 13).await;
+    let mut scene = Scene::new("twins", Store::mongodb("twins"), 1, 13).await;
     let delivery = json!({"batch": {"max_events": 20}});
     // Different groups, one pipeline name: Kafka gives both everything, the target's state row must decide.
     let one = scene.agent("one", &scene.config("twin-a", None, &delivery), &[]);

@@ -3,5 +3,6 @@
 mod chaos;
 mod group;
 mod mutants;
+mod outages;
 mod poison;
 mod scene;

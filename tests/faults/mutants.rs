@@ -71,12 +71,14 @@ async fn skipping_a_batch_on_an_error_is_caught_as_loss() {
     scene.produce(20);
     let agent = scene.agent("faulty", &config, &[("WHIMBREL_FAULT", "skip_on_error")]);
     scene.settle(Duration::from_secs(30)).await;
-    // A row the target refuses makes an error; a healthy agent would find it and let its neighbours pass.
+    // Rows the target refuses make an error; a healthy agent would find them and let their neighbours pass.
     let Store::Sqlite(path) = &scene.store else { unreachable!() };
     let database = rusqlite::Connection::open(path).unwrap();
     database.busy_timeout(Duration::from_secs(30)).unwrap();
     database
-        .execute_batch("CREATE TRIGGER refuse BEFORE INSERT ON items WHEN NEW.id = 5 BEGIN SELECT RAISE(ABORT, 'refused'); END")
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON items WHEN NEW.id < 20 BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        )
         .unwrap();
     scene.produce(400);
     let (_, verdict) = scene.settle(Duration::from_secs(8)).await;

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::scene::Scene;
 use crate::support::kafka::envelope;
 use crate::support::ledger::Store;
-use crate::support::unique;
 
 fn kinds() -> Vec<(&'static str, Vec<u8>)> {
     let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -26,8 +25,18 @@ fn kinds() -> Vec<(&'static str, Vec<u8>)> {
         ("true", text("true")),
         ("unknown op", text(&good.replace("\"op\":\"c\"", "\"op\":\"z\""))),
         ("op of wrong type", text(&good.replace("\"op\":\"c\"", "\"op\":7"))),
-        ("after is text", text(r#"{"before":null,"after":"row","op":"c","source":{"connector":"postgresql","table":"items","schema":"public"}}"#)),
-        ("after missing", text(r#"{"before":null,"op":"c","source":{"connector":"postgresql","table":"items","schema":"public","db":"shop","name":"shop"}}"#)),
+        (
+            "after is text",
+            text(
+                r#"{"before":null,"after":"row","op":"c","source":{"connector":"postgresql","table":"items","schema":"public"}}"#,
+            ),
+        ),
+        (
+            "after missing",
+            text(
+                r#"{"before":null,"op":"c","source":{"connector":"postgresql","table":"items","schema":"public","db":"shop","name":"shop"}}"#,
+            ),
+        ),
         ("source is a number", text(r#"{"before":null,"after":{"id":1,"note":"x"},"op":"c","source":5}"#)),
         ("duplicate column", text(&good.replace("\"note\":", "\"note\":\"y\",\"note\":"))),
         ("nul in a column name", text(&good.replace("\"note\":", "\"no\\u0000te\":"))),
@@ -53,7 +62,8 @@ async fn poison(stem: &str, store: Store) {
     scene.assert_whole(Duration::from_secs(60), &[&agent]).await;
     let (found, _) = scene.judge().await;
     let kinds = kinds();
-    for ((kind, _), at) in kinds.iter().zip(&scene.produced.iter().filter(|at| expect.contains(at)).collect::<Vec<_>>()) {
+    for ((kind, _), at) in kinds.iter().zip(&scene.produced.iter().filter(|at| expect.contains(at)).collect::<Vec<_>>())
+    {
         assert!(found.dead.contains(at), "{kind} at {at:?} is no dead letter\n{}", agent.tail());
     }
     assert_eq!(found.dead, expect, "good records became dead letters\n{}", agent.tail());
@@ -64,7 +74,7 @@ async fn poison(stem: &str, store: Store) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_of_twenty_kinds_harms_no_neighbour_in_mongodb() {
     assert_eq!(kinds().len(), 20);
-    poison("poison-mongo", Store::Mongodb(unique("poison"))).await;
+    poison("poison-mongo", Store::mongodb("poison")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

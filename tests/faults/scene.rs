@@ -9,7 +9,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
-use crate::support::kafka::{Producer, create_topic, envelope};
+use crate::support::kafka::{Producer, create_topic_at, envelope};
 use crate::support::ledger::{At, Found, Store, Verdict};
 use crate::support::{brokers, unique};
 
@@ -18,6 +18,7 @@ const KEYS: i64 = 200;
 
 /// What has been produced, and what must come of it.
 pub(super) struct Scene {
+    brokers: String,
     pub(super) topic: String,
     pub(super) store: Store,
     pub(super) directory: tempfile::TempDir,
@@ -34,10 +35,26 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn new(stem: &str, store: Store, partitions: i32, seed: u64) -> Self {
+        Self::at(&brokers(), stem, store, partitions, seed).await
+    }
+
+    /// With brokers of its own.
+    pub(super) async fn at(brokers: &str, stem: &str, store: Store, partitions: i32, seed: u64) -> Self {
+        let scene = Self::over(brokers, stem, store, partitions, seed);
+        create_topic_at(brokers, &scene.topic, partitions).await;
+        scene
+    }
+
+    /// The topic is not there yet.
+    pub(super) fn without_topic(stem: &str, store: Store, partitions: i32, seed: u64) -> Self {
+        Self::over(&brokers(), stem, store, partitions, seed)
+    }
+
+    fn over(brokers: &str, stem: &str, store: Store, partitions: i32, seed: u64) -> Self {
         let topic = unique(&format!("faults.{stem}"));
-        create_topic(&topic, partitions).await;
         Self {
-            producer: Producer::new(&topic),
+            producer: Producer::new(brokers, &topic),
+            brokers: brokers.to_owned(),
             topic,
             store,
             directory: tempfile::tempdir().unwrap(),
@@ -57,7 +74,7 @@ impl Scene {
     /// The configuration of an agent; `static_member` makes a restarted one take over at once.
     pub(super) fn config(&self, group: &str, static_member: Option<&str>, delivery: &Value) -> Value {
         let mut kafka = json!({
-            "brokers": [brokers()], "topics": [self.topic], "group": group, "session_timeout": "2s",
+            "brokers": [self.brokers], "topics": [self.topic], "group": group, "session_timeout": "2s",
             "properties": {"topic.metadata.refresh.interval.ms": "1000", "reconnect.backoff.max.ms": "500"},
         });
         if let Some(id) = static_member {

@@ -24,7 +24,12 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Starts `whimbrel run` with this configuration; `environment` arms failpoints and faults.
-    pub(crate) fn start(directory: &Path, name: &str, config: &serde_json::Value, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(
+        directory: &Path,
+        name: &str,
+        config: &serde_json::Value,
+        environment: &[(&str, &str)],
+    ) -> Self {
         // JSON is YAML.
         let file = directory.join(format!("{name}.yaml"));
         std::fs::write(&file, serde_json::to_vec_pretty(config).unwrap()).unwrap();
@@ -40,7 +45,9 @@ impl Agent {
             .stdout(out.try_clone().unwrap())
             .stderr(out)
             .spawn()
-            .unwrap_or_else(|e| panic!("{} does not start: {e}; build it with --features failpoints", binary().display()));
+            .unwrap_or_else(|e| {
+                panic!("{} does not start: {e}; build it with --features failpoints", binary().display())
+            });
         Self { child, log }
     }
 

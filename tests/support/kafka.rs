@@ -8,12 +8,10 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::json;
 
-use super::brokers;
-
 /// Makes a topic and waits for it.
-pub(crate) async fn create_topic(name: &str, partitions: i32) {
+pub(crate) async fn create_topic_at(brokers: &str, name: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let made = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
     made[0].as_ref().unwrap();
@@ -26,12 +24,9 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(topic: &str) -> Self {
-        let inner = ClientConfig::new()
-            .set("bootstrap.servers", brokers())
-            .set("enable.idempotence", "true")
-            .create()
-            .unwrap();
+    pub(crate) fn new(brokers: &str, topic: &str) -> Self {
+        let inner =
+            ClientConfig::new().set("bootstrap.servers", brokers).set("enable.idempotence", "true").create().unwrap();
         Self { inner, topic: topic.to_owned() }
     }
 

@@ -8,7 +8,7 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
-use super::{mongodb, postgres};
+use super::mongodb;
 
 /// A record: partition and offset of the one topic of the test.
 pub(crate) type At = (i32, i64);
@@ -16,8 +16,10 @@ pub(crate) type At = (i32, i64);
 /// A target whose ledger can be read.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
-    Mongodb(String),
-    Postgres(String),
+    /// Connection string and database.
+    MongodbAt(String, String),
+    /// Connection string with database.
+    PostgresAt(String),
     Sqlite(PathBuf),
 }
 
@@ -62,21 +64,40 @@ impl Found {
 }
 
 impl Store {
+    /// A database of its own in the shared mongod.
+    pub(crate) fn mongodb(stem: &str) -> Self {
+        Self::MongodbAt(mongodb(), super::unique(stem))
+    }
+
+    /// A database of its own in the shared PostgreSQL.
     pub(crate) async fn postgres(stem: &str) -> Self {
+        Self::postgres_at(super::port("PG_PORT"), stem).await
+    }
+
+    /// A database of its own in the PostgreSQL at this port.
+    pub(crate) async fn postgres_at(port: u16, stem: &str) -> Self {
         let database = super::unique(stem);
-        let (client, connection) = tokio_postgres::connect(&postgres("postgres"), tokio_postgres::NoTls).await.unwrap();
+        let uri = |database: &str| {
+            let (user, password) = (super::setting("PG_USER"), super::setting("PG_PASSWORD"));
+            format!("postgresql://{user}:{password}@127.0.0.1:{port}/{database}")
+        };
+        let (client, connection) = tokio_postgres::connect(&uri("postgres"), tokio_postgres::NoTls).await.unwrap();
         let connection = tokio::task::spawn(connection);
         client.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
         drop(client);
         connection.await.unwrap().unwrap();
-        Self::Postgres(database)
+        Self::PostgresAt(uri(&database))
     }
 
     /// The `target` section.
     pub(crate) fn target(&self) -> Value {
         match self {
-            Self::Mongodb(database) => json!({"mongodb": {"uri": mongodb(), "database": database, "ledger": true}}),
-            Self::Postgres(database) => json!({"postgresql": {"uri": postgres(database), "ledger": true}}),
+            Self::MongodbAt(uri, database) => json!({"mongodb": {"uri": uri, "database": database, "ledger": true}}),
+            Self::PostgresAt(uri) => {
+                // A configuration refuses secrets that are written out.
+                let uri = uri.replace(&format!(":{}@", super::setting("PG_PASSWORD")), ":${env:PG_PASSWORD}@");
+                json!({"postgresql": {"uri": uri, "ledger": true}})
+            }
             Self::Sqlite(path) => json!({"sqlite": {"path": path, "ledger": true, "synchronous": "normal"}}),
         }
     }
@@ -84,15 +105,15 @@ impl Store {
     /// Reads everything; what does not exist yet is empty.
     pub(crate) async fn read(&self) -> Found {
         match self {
-            Self::Mongodb(database) => read_mongodb(database).await,
-            Self::Postgres(database) => read_postgres(database).await,
+            Self::MongodbAt(uri, database) => read_mongodb(uri, database).await,
+            Self::PostgresAt(uri) => read_postgres(uri).await,
             Self::Sqlite(path) => read_sqlite(path),
         }
     }
 }
 
-async fn read_mongodb(database: &str) -> Found {
-    let client = mongodb::Client::with_uri_str(mongodb()).await.unwrap();
+async fn read_mongodb(uri: &str, database: &str) -> Found {
+    let client = mongodb::Client::with_uri_str(uri).await.unwrap();
     let db = client.database(database);
     let mut found = Found::default();
     let all = async |name: &str| -> Vec<Document> {
@@ -113,8 +134,8 @@ async fn read_mongodb(database: &str) -> Found {
     found
 }
 
-async fn read_postgres(database: &str) -> Found {
-    let (client, connection) = tokio_postgres::connect(&postgres(database), tokio_postgres::NoTls).await.unwrap();
+async fn read_postgres(uri: &str) -> Found {
+    let (client, connection) = tokio_postgres::connect(uri, tokio_postgres::NoTls).await.unwrap();
     let connection = tokio::task::spawn(connection);
     let mut found = Found::default();
     let query = async |sql: &str| client.query(sql, &[]).await.unwrap_or_default();

@@ -5,13 +5,15 @@
 pub(crate) mod agent;
 pub(crate) mod kafka;
 pub(crate) mod ledger;
+pub(crate) mod services;
 pub(crate) mod source;
 
 use std::time::{Duration, Instant};
 
 /// A value of the environment that `./x test` sets.
 pub(crate) fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by `./x test`, or source `./x services env`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run the tests by `./x test`, or source `./x services env`"))
 }
 
 /// A port on loopback.
@@ -22,16 +24,6 @@ pub(crate) fn port(name: &str) -> u16 {
 /// Address of Kafka.
 pub(crate) fn brokers() -> String {
     format!("127.0.0.1:{}", port("KAFKA_PORT"))
-}
-
-/// Connection string of PostgreSQL for a database.
-pub(crate) fn postgres(database: &str) -> String {
-    format!(
-        "postgresql://{}:{}@127.0.0.1:{}/{database}",
-        setting("PG_USER"),
-        setting("PG_PASSWORD"),
-        port("PG_PORT")
-    )
 }
 
 /// Connection string of mongod.
@@ -47,7 +39,11 @@ pub(crate) fn unique(stem: &str) -> String {
 }
 
 /// Waits until `check` gives a value; fails with what it said last.
-pub(crate) async fn eventually<T>(what: &str, within: Duration, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut check: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let deadline = Instant::now() + within;
     loop {
         match check().await {

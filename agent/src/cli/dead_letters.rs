@@ -196,7 +196,10 @@ pub fn run(args: &DeadLettersArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
 
 async fn read(config: &PipelineConfig, filter: &DeadLetterFilter) -> anyhow::Result<Vec<StoredDeadLetter>> {
     let mut target = super::run::target(&config.target);
-    target.open().await.with_context(|| format!("the target of pipeline `{}` cannot be opened", config.settings.name))?;
+    target
+        .open()
+        .await
+        .with_context(|| format!("the target of pipeline `{}` cannot be opened", config.settings.name))?;
     target.dead_letters(&config.settings.name, filter).await.context("dead letters cannot be read")
 }
 
@@ -238,18 +241,23 @@ fn list(out: &mut dyn Write, letters: &[StoredDeadLetter]) -> std::io::Result<()
             letter.partition,
             letter.offset,
             escaped(&letter.reason),
-            escaped(&letter.table),
+            known_table(letter),
             escaped(&letter.message),
         )?;
     }
     Ok(())
 }
 
+/// A record that could not be read has no table.
+fn known_table(letter: &StoredDeadLetter) -> String {
+    if letter.table.is_empty() { "-".into() } else { escaped(&letter.table) }
+}
+
 fn show(out: &mut dyn Write, letter: &StoredDeadLetter, payload: bool) -> std::io::Result<()> {
     writeln!(out, "{}[{}]@{}", escaped(&letter.topic), letter.partition, letter.offset)?;
     writeln!(out, "  reason      {}", escaped(&letter.reason))?;
     writeln!(out, "  message     {}", escaped(&letter.message))?;
-    writeln!(out, "  table       {}", escaped(&letter.table))?;
+    writeln!(out, "  table       {}", known_table(letter))?;
     writeln!(out, "  stored at   {} (milliseconds since 1970)", letter.stored_at_ms)?;
     writeln!(out, "  record time {} (milliseconds since 1970)", letter.record_ts_ms)?;
     match &letter.kafka {
@@ -282,7 +290,9 @@ fn facts(letter: &StoredDeadLetter, payload: bool) -> Value {
         let content = |bytes: Option<&[u8]>| match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
             None => Value::Null,
             Some((_, Ok(text))) => json!(text),
-            Some((bytes, Err(_))) => json!({"base64": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)}),
+            Some((bytes, Err(_))) => {
+                json!({"base64": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)})
+            }
         };
         facts.insert("key".into(), content(letter.key.as_deref()));
         facts.insert("value".into(), content(letter.value.as_deref()));

@@ -16,7 +16,8 @@ use crate::runtime::tls;
 
 /// Arguments of `whimbrel demo`.
 #[derive(Debug, Args)]
-#[command(after_help = "Everything runs in this process and on loopback: an in-process Kafka broker, a shop that writes what a
+#[command(
+    after_help = "Everything runs in this process and on loopback: an in-process Kafka broker, a shop that writes what a
 Debezium connector would write (snapshot, inserts, updates, deletes, key changes, heartbeats, bursts, stalls, and records
 that no agent can use), a WebAssembly plugin that masks e-mail addresses, and a SQLite file.
 
@@ -28,7 +29,8 @@ Examples:
   whimbrel demo --duration 30s --no-tui --seed 7
   whimbrel demo --keep /tmp/shop && sqlite3 /tmp/shop/shop.db 'select * from customers limit 5'
 
-Exit status: 0 proven, 1 not proven or an error, 2 usage.")]
+Exit status: 0 proven, 1 not proven or an error, 2 usage."
+)]
 pub struct DemoArgs {
     /// End after this time, such as 30s; otherwise at Ctrl-C
     #[arg(long, value_name = "TIME")]

@@ -34,9 +34,11 @@ const WORKERS: usize = 2;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
-#[command(after_help = "SIGTERM or SIGINT: finish and commit what is in flight, then exit 0. SIGHUP: paused pipelines go on.
+#[command(
+    after_help = "SIGTERM or SIGINT: finish and commit what is in flight, then exit 0. SIGHUP: paused pipelines go on.
 
-Exit status: 0 stopped as asked, 1 runtime error, 2 configuration.")]
+Exit status: 0 stopped as asked, 1 runtime error, 2 configuration."
+)]
 pub struct RunArgs {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
@@ -104,7 +106,11 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
         tasks.spawn(background, "connectors", async move {
             loop {
                 let report = supervisor.tick().await;
-                tracing::debug!(connectors = report.connectors.len(), reachable = report.reachable, "connectors looked at");
+                tracing::debug!(
+                    connectors = report.connectors.len(),
+                    reachable = report.reachable,
+                    "connectors looked at"
+                );
                 tokio::time::sleep(CONNECTORS_EVERY).await;
             }
         });
@@ -149,7 +155,13 @@ pub(crate) fn start(
         .with_context(|| format!("pipeline `{}`", config.settings.name))?;
     let observer = Observer::new(&config.settings.name, "kafka", config.target.kind(), config.lag, instruments.clone());
     observer.group(&config.settings.kafka.group);
-    let parts = Parts { target: target(&config.target), target_kind: config.target.kind(), chain, observer, traces: traces.clone() };
+    let parts = Parts {
+        target: target(&config.target),
+        target_kind: config.target.kind(),
+        chain,
+        observer,
+        traces: traces.clone(),
+    };
     Ok(pipeline::start(config.settings.clone(), parts)?)
 }
 

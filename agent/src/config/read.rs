@@ -145,14 +145,20 @@ fn wrong_type(node: &Node, expected: &str) -> Finding {
     }
     let hint = match (&node.value, expected) {
         (Value::Scalar(_), "a list") => "write `[one, two]`, or one `- item` a line below",
-        (Value::Scalar(scalar), "true or false") if matches!(scalar.text.to_ascii_lowercase().as_str(), "yes" | "on") => {
+        (Value::Scalar(scalar), "true or false")
+            if matches!(scalar.text.to_ascii_lowercase().as_str(), "yes" | "on") =>
+        {
             "write `true`"
         }
-        (Value::Scalar(scalar), "true or false") if matches!(scalar.text.to_ascii_lowercase().as_str(), "no" | "off") => {
+        (Value::Scalar(scalar), "true or false")
+            if matches!(scalar.text.to_ascii_lowercase().as_str(), "no" | "off") =>
+        {
             "write `false`"
         }
         (Value::Scalar(scalar), "text") if scalar.is_null() => "write a value, or leave the field out",
-        (Value::Mapping(_), "text") => "write one value on the line of the field; quote it when it holds `: `, `{` or `}`",
+        (Value::Mapping(_), "text") => {
+            "write one value on the line of the field; quote it when it holds `: `, `{` or `}`"
+        }
         (Value::Sequence(_), "a mapping") => "remove the `-` in front, and write `field: value` lines",
         (Value::Sequence(_), "text") => "write one value, not a list",
         _ => "",
@@ -491,9 +497,9 @@ impl<'de> de::MapAccess<'de> for Map<'_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         match self.value.take() {
-            Some(node) => seed
-                .deserialize(Reader { node, session: self.session })
-                .map_err(|error| error.at(node, self.session)),
+            Some(node) => {
+                seed.deserialize(Reader { node, session: self.session }).map_err(|error| error.at(node, self.session))
+            }
             None => Err(ReadError::Message("a value was asked for before its key".into())),
         }
     }
@@ -511,9 +517,7 @@ impl<'de> de::SeqAccess<'de> for List<'_> {
         let Some(node) = self.items.by_ref().find(|node| !self.session.is_pruned(node)) else {
             return Ok(None);
         };
-        seed.deserialize(Reader { node, session: self.session })
-            .map(Some)
-            .map_err(|error| error.at(node, self.session))
+        seed.deserialize(Reader { node, session: self.session }).map(Some).map_err(|error| error.at(node, self.session))
     }
 }
 

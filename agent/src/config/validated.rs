@@ -11,9 +11,9 @@ use super::raw;
 use crate::connect;
 use crate::decode::DecodeConfig;
 use crate::export::ExportConfig;
+use crate::pipeline::Settings;
 use crate::pipeline::config::DeliveryConfig;
 use crate::pipeline::mapping::Mapping;
-use crate::pipeline::Settings;
 use crate::runtime::telemetry::LogConfig;
 use crate::source::kafka::KafkaConfig;
 use crate::source::kafka::config::DEFAULT_TOPIC;
@@ -133,7 +133,11 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
     let log = checked.keep("", check_log(&raw.log));
     let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
     if !written && raw.connectors.is_none() {
-        checked.error(Invalid::new("pipelines", "there is no pipeline", "`whimbrel config example --minimal` prints one"));
+        checked.error(Invalid::new(
+            "pipelines",
+            "there is no pipeline",
+            "`whimbrel config example --minimal` prints one",
+        ));
     }
     let mut pipelines = Vec::new();
     for (pipeline, position) in raw.pipelines.iter().zip(positions) {
@@ -196,9 +200,10 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
         ));
     }
     // A wrong `delivery` hides nothing of the target: its mode and grace then stand as they would by default.
-    let (mode, grace) = delivery
-        .as_ref()
-        .map_or((DeliveryMode::ExactlyOnce, Duration::from_secs(86_400)), |delivery| (delivery.mode, delivery.delete_grace));
+    let (mode, grace) =
+        delivery.as_ref().map_or((DeliveryMode::ExactlyOnce, Duration::from_secs(86_400)), |delivery| {
+            (delivery.mode, delivery.delete_grace)
+        });
     let target = match &raw.target {
         raw::Target::Mongodb(one) => checked
             .keep(&below("target.mongodb"), mongodb::Settings::from_raw(one, mode, grace))
@@ -220,14 +225,8 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
         return None;
     };
     decode.heartbeat_topics.clone_from(&kafka.heartbeat_topics);
-    let settings = Settings {
-        name: raw.name.as_str().into(),
-        kafka,
-        decode,
-        mapping,
-        delivery,
-        use_group_offsets: is_stdout,
-    };
+    let settings =
+        Settings { name: raw.name.as_str().into(), kafka, decode, mapping, delivery, use_group_offsets: is_stdout };
     let config = PipelineConfig { settings, transform: raw.transform.clone(), target, lag };
     (checked.findings.len() == before).then_some(config)
 }

@@ -66,8 +66,7 @@ impl Envelopes {
         let key = serde_json::to_vec(&change.key()).unwrap_or_default();
         let mut headers = self.headers();
         if let Some(other) = &change.other_key {
-            let name =
-                if change.change == Change::Delete { "__debezium.newkey" } else { "__debezium.oldkey" };
+            let name = if change.change == Change::Delete { "__debezium.newkey" } else { "__debezium.oldkey" };
             headers.push((name, serde_json::Value::Object(other.clone()).to_string()));
         }
         let topic = topic(change.table);

@@ -259,9 +259,10 @@ impl Work {
     }
 
     fn send(&self, record: &Record, effect: Effect) -> Result<(), KafkaError> {
-        let headers = record.headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-            all.insert(Header { key, value: Some(value.as_str()) })
-        });
+        let headers = record
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value.as_str()) }));
         let is_heartbeat = record.topic.starts_with("__");
         let partition = if is_heartbeat { 0 } else { partition_of(&record.key, self.order.partitions) };
         let mut message = BaseRecord::with_opaque_to(&record.topic, usize::from(effect.code()))
@@ -291,9 +292,9 @@ pub(crate) fn phase_word(begun: Instant) -> &'static str {
 
 /// One key, one partition: FNV-1a of the key.
 fn partition_of(key: &[u8], partitions: i32) -> i32 {
-    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = key
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let partitions = u64::try_from(partitions.max(1)).unwrap_or(1);
     i32::try_from(hash % partitions).unwrap_or(0)
 }

@@ -75,9 +75,9 @@ impl Ledger {
     /// Every record with what must become of it, by topic, partition and offset.
     pub(crate) fn records(&self) -> impl Iterator<Item = (&str, i32, i64, Effect)> {
         self.partitions.iter().flat_map(|((topic, partition), offsets)| {
-            (0_i64..).zip(offsets).filter_map(move |(offset, code)| {
-                Some((topic.as_str(), *partition, offset, Effect::of(*code)?))
-            })
+            (0_i64..)
+                .zip(offsets)
+                .filter_map(move |(offset, code)| Some((topic.as_str(), *partition, offset, Effect::of(*code)?)))
         })
     }
 

@@ -8,11 +8,11 @@ mod generator;
 mod ledger;
 mod poison;
 mod proof;
-mod schedule;
-mod shop;
 mod run;
+mod schedule;
 mod seen;
+mod shop;
 mod view;
 mod world;
 
-pub use run::{DemoError, Options, Summary, run};
+pub use run::{DemoError, Options, StartPipeline, Summary, run};

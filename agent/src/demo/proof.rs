@@ -141,9 +141,8 @@ fn dead_letters(generated: &Generated, connection: &Connection, pipeline: &str) 
         r#"SELECT topic, "partition", "offset", reason FROM whimbrel_dead_letters WHERE pipeline = ?1
            ORDER BY topic, "partition", "offset""#,
     )?;
-    let found = statement.query_map([pipeline], |row| {
-        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get::<_, String>(3)?))
-    })?;
+    let found = statement
+        .query_map([pipeline], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get::<_, String>(3)?)))?;
     for found in found {
         let (found, reason): (Coordinates, String) = found?;
         while let Some((missing, _)) = expected.next_if(|(next, _)| *next < found) {
@@ -224,7 +223,9 @@ fn sql_of(column: &str, json: &Json) -> Sql {
     match json {
         Json::Null => Sql::Null,
         Json::Bool(value) => Sql::Integer(i64::from(*value)),
-        Json::Number(number) => number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or_default()), Sql::Integer),
+        Json::Number(number) => {
+            number.as_i64().map_or_else(|| Sql::Real(number.as_f64().unwrap_or_default()), Sql::Integer)
+        }
         Json::String(text) if column == "email" => Sql::Text(masked(text)),
         Json::String(text) => Sql::Text(text.clone()),
         Json::Array(_) | Json::Object(_) => Sql::Text(json.to_string()),
@@ -349,7 +350,10 @@ mod tests {
             ("DELETE FROM order_items WHERE order_id = 5 AND line = 1", "row 5/1 is missing"),
             ("UPDATE orders SET status = 'gone' WHERE id = 7", "row 7, status"),
             ("UPDATE orders SET total = 1.5 WHERE id = 7", "row 7, total"),
-            ("INSERT INTO orders SELECT 999, customer_id, status, total, placed_at, note FROM orders LIMIT 1", "row 999 should not be there"),
+            (
+                "INSERT INTO orders SELECT 999, customer_id, status, total, placed_at, note FROM orders LIMIT 1",
+                "row 999 should not be there",
+            ),
             ("ALTER TABLE orders ADD COLUMN extra", "columns"),
             ("UPDATE customers SET email = 'ada@customers.example' WHERE id = 1", "an address at byte"),
             (

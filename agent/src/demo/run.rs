@@ -92,13 +92,18 @@ impl From<ProofError> for DemoError {
 }
 
 /// Starts one pipeline from its configuration and the telemetry; the command line knows how.
-pub type StartPipeline = dyn Fn(&config::AgentConfig, &Telemetry) -> Result<Handle, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
+pub type StartPipeline =
+    dyn Fn(&config::AgentConfig, &Telemetry) -> Result<Handle, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
 
 /// Runs the demo. Must be called inside an async runtime with several workers.
 ///
 /// # Errors
 /// When a part of it could not be started, or nothing could be proven.
-pub async fn run(options: Options, start: Arc<StartPipeline>, out: &mut (dyn Write + Send)) -> Result<Summary, DemoError> {
+pub async fn run(
+    options: Options,
+    start: Arc<StartPipeline>,
+    out: &mut (dyn Write + Send),
+) -> Result<Summary, DemoError> {
     let mut world = World::new(options.keep.as_deref())?;
     let loaded = config::load(&world.config()).map_err(DemoError::Config)?;
     let mut config = loaded.config;
@@ -154,9 +159,8 @@ pub async fn run(options: Options, start: Arc<StartPipeline>, out: &mut (dyn Wri
     let heartbeats = generated.ledger.records().filter(|(topic, ..)| topic.starts_with("__")).count() as u64;
     let sent = nothing + apply + dead - heartbeats;
     let drained = drain(&observer, sent).await;
-    let graceful = tokio::task::spawn_blocking(move || handle.join())
-        .await
-        .map_err(|error| DemoError::World(Box::new(error)))?;
+    let graceful =
+        tokio::task::spawn_blocking(move || handle.join()).await.map_err(|error| DemoError::World(Box::new(error)))?;
     let database = world.database();
     let checks = tokio::task::spawn_blocking(move || prove(&generated, &database, PIPELINE))
         .await

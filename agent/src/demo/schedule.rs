@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn a_cycle_has_steady_times_a_burst_and_a_stall() {
         let step = Duration::from_millis(10);
-        let sum = |from: u64, to: u64| (from..to).map(|i| due(step * u32::try_from(i).unwrap(), step, 100.0)).sum::<f64>();
+        let sum =
+            |from: u64, to: u64| (from..to).map(|i| due(step * u32::try_from(i).unwrap(), step, 100.0)).sum::<f64>();
         assert!((sum(0, 500) - 500.0).abs() < 2.0);
         assert!((sum(500, 700) - 800.0).abs() < 8.0);
         assert!(sum(700, 900) < 2.0);

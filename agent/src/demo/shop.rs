@@ -101,8 +101,18 @@ const LAST_NAMES: [&str; 10] =
 const CITIES: [&str; 8] = ["Berlin", "København", "Kraków", "Lagos", "Montréal", "Nairobi", "東京", "Zürich"];
 const STATUSES: [&str; 5] = ["placed", "paid", "packed", "shipped", "returned"];
 const WORDS: [&str; 12] = [
-    "please", "ring", "twice", "leave", "at the door", "gift", "fragile", "\"call first\"", "back\\yard", "2nd floor",
-    "thanks", "no plastic",
+    "please",
+    "ring",
+    "twice",
+    "leave",
+    "at the door",
+    "gift",
+    "fragile",
+    "\"call first\"",
+    "back\\yard",
+    "2nd floor",
+    "thanks",
+    "no plastic",
 ];
 
 impl Shop {
@@ -170,7 +180,14 @@ impl Shop {
     fn remove(&mut self, table: Table, id: Id) -> Option<RowChange> {
         let before = self.rows.entry(table).or_default().remove(&id)?;
         let transaction = self.transaction;
-        Some(RowChange { table, change: Change::Delete, before: Some(before), after: None, transaction, other_key: None })
+        Some(RowChange {
+            table,
+            change: Change::Delete,
+            before: Some(before),
+            after: None,
+            transaction,
+            other_key: None,
+        })
     }
 
     fn word<'a>(&mut self, words: &[&'a str]) -> &'a str {
@@ -179,7 +196,8 @@ impl Shop {
 
     fn email(&mut self, id: i64) -> String {
         let (first, last) = (self.word(&FIRST_NAMES), self.word(&LAST_NAMES));
-        let plain = |name: &str| name.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
+        let plain =
+            |name: &str| name.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
         format!("{}.{}.{id}@customers.example", plain(first), plain(last))
     }
 
@@ -254,13 +272,16 @@ impl Shop {
         for line in 1..=lines {
             let (quantity, price) = (self.random.random_range(1..=4), self.random.random_range(99..50_000));
             cents += quantity * price;
-            items.push(((id, line), row([
-                ("order_id", json!(id)),
-                ("line", json!(line)),
-                ("sku", json!(format!("SKU-{:05}", self.random.random_range(0..20_000)))),
-                ("quantity", json!(quantity)),
-                ("price", json!(decimal(price))),
-            ])));
+            items.push((
+                (id, line),
+                row([
+                    ("order_id", json!(id)),
+                    ("line", json!(line)),
+                    ("sku", json!(format!("SKU-{:05}", self.random.random_range(0..20_000)))),
+                    ("quantity", json!(quantity)),
+                    ("price", json!(decimal(price))),
+                ]),
+            ));
         }
         let note = match self.random.random_range(0..10) {
             0..6 => Value::Null,

@@ -58,20 +58,13 @@ impl Drop for Screen {
 }
 
 fn draw(frame: &mut ratatui::Frame<'_>, seen: &Seen, rates: &VecDeque<u64>, address: SocketAddr) {
-    let [head, chart, facts, foot] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(5),
-        Constraint::Length(9),
-        Constraint::Length(2),
-    ])
-    .areas(frame.area());
+    let [head, chart, facts, foot] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(5), Constraint::Length(9), Constraint::Length(2)])
+            .areas(frame.area());
     let title = Line::from(vec![
         " whimbrel demo ".bold().reversed(),
-        format!(
-            "  Kafka (in-process) → mask-fields (WASM) → SQLite, exactly once   {:>4} s",
-            seen.elapsed.as_secs()
-        )
-        .into(),
+        format!("  Kafka (in-process) → mask-fields (WASM) → SQLite, exactly once   {:>4} s", seen.elapsed.as_secs())
+            .into(),
     ]);
     frame.render_widget(title, head);
     let width = usize::from(chart.width.saturating_sub(2));
@@ -80,7 +73,10 @@ fn draw(frame: &mut ratatui::Frame<'_>, seen: &Seen, rates: &VecDeque<u64>, addr
     frame.render_widget(Sparkline::default().block(block).data(shown).style(Style::new().fg(Color::Cyan)), chart);
     frame.render_widget(Paragraph::new(lines(seen)).block(Block::bordered().title(" pipeline ")), facts);
     let pages = format!(" http://{address}  /metrics  /healthz  /readyz  /api/v1/status");
-    frame.render_widget(Paragraph::new(vec![Line::from(pages), Line::from(" Ctrl-C ends it, drains, and proves it")]), foot);
+    frame.render_widget(
+        Paragraph::new(vec![Line::from(pages), Line::from(" Ctrl-C ends it, drains, and proves it")]),
+        foot,
+    );
 }
 
 fn lines(seen: &Seen) -> Vec<Line<'static>> {
@@ -95,7 +91,10 @@ fn lines(seen: &Seen) -> Vec<Line<'static>> {
     };
     vec![
         Line::from(format!("shop          {}, {} records sent, {} of them poison", seen.shop, seen.sent, seen.poison)),
-        Line::from(format!("durable       {} records, {} rows in {} transactions", seen.settled, seen.rows, seen.batches)),
+        Line::from(format!(
+            "durable       {} records, {} rows in {} transactions",
+            seen.settled, seen.rows, seen.batches
+        )),
         Line::from(vec![
             Span::raw("lag           "),
             Span::styled(seen.lag, Style::new().fg(color).bold()),

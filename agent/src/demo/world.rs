@@ -59,10 +59,8 @@ impl World {
         if world.database().exists() {
             return Err(WorldError::NotEmpty(world.directory.clone()));
         }
-        std::fs::write(world.config(), world.yaml()).map_err(|source| WorldError::Directory {
-            path: world.directory.clone(),
-            source,
-        })?;
+        std::fs::write(world.config(), world.yaml())
+            .map_err(|source| WorldError::Directory { path: world.directory.clone(), source })?;
         Ok(world)
     }
 

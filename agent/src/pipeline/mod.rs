@@ -9,6 +9,8 @@ pub mod config;
 mod dead_letters;
 pub mod mapping;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod poison;
 mod reader;
 pub mod redrive;

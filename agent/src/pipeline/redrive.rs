@@ -17,9 +17,7 @@ use crate::decode::{Decoder, Record};
 use crate::event::Reason;
 use crate::source::kafka::fetch::Fetcher;
 use crate::source::kafka::watch::now_ms;
-use crate::target::{
-    DeadLetterFilter, ErrorKind, KafkaCoordinates, StoredDeadLetter, Target, TargetError, WriteBatch,
-};
+use crate::target::{DeadLetterFilter, ErrorKind, KafkaCoordinates, StoredDeadLetter, Target, TargetError, WriteBatch};
 use crate::transform::{Chain, ChainError};
 
 /// How often a transient failure is tried before the command gives up; nothing is lost by that.
@@ -197,11 +195,7 @@ async fn run_group(
 }
 
 /// Whether none of these letters is stored any more.
-async fn gone(
-    settings: &Settings,
-    target: &mut dyn Target,
-    settled: &[KafkaCoordinates],
-) -> Result<bool, TargetError> {
+async fn gone(settings: &Settings, target: &mut dyn Target, settled: &[KafkaCoordinates]) -> Result<bool, TargetError> {
     let Some(first) = settled.first() else { return Ok(true) };
     let filter = DeadLetterFilter {
         topic: Some(first.topic.clone()),

@@ -17,7 +17,13 @@ pub(super) struct Spans {
 
 impl Spans {
     /// Records the span of a batch whose write began at `begun`; `outcome` is the class of what went wrong.
-    pub(super) fn record(&self, pipeline: &str, prepared: &Prepared, begun: SystemTime, outcome: Result<(), &'static str>) {
+    pub(super) fn record(
+        &self,
+        pipeline: &str,
+        prepared: &Prepared,
+        begun: SystemTime,
+        outcome: Result<(), &'static str>,
+    ) {
         if !self.traces.is_on() {
             return;
         }

@@ -255,10 +255,7 @@ fn resource(name: &str) -> Resource {
         .build()
 }
 
-fn layers(
-    log: Option<&LogConfig>,
-    loggers: Option<&SdkLoggerProvider>,
-) -> Result<Layers, TelemetryError> {
+fn layers(log: Option<&LogConfig>, loggers: Option<&SdkLoggerProvider>) -> Result<Layers, TelemetryError> {
     let mut layers = Layers::new();
     let filter = |log: &LogConfig| EnvFilter::try_new(&log.filter).map_err(TelemetryError::Filter);
     if let Some(log) = log {

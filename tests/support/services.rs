@@ -1,0 +1,73 @@
+//! Servers of a test's own, for faults that would disturb its neighbours: killed, restarted, and gone at the end.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::setting;
+
+/// A set of servers with a data directory and ports of its own.
+pub(crate) struct Services {
+    directory: tempfile::TempDir,
+    ports: Vec<(&'static str, u16)>,
+    names: Vec<&'static str>,
+}
+
+const PORTS: [&str; 4] = ["KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "PG_PORT", "MONGO_PORT"];
+
+impl Services {
+    /// Starts these (`kafka`, `postgres`, `mongo`).
+    pub(crate) fn start(names: &[&'static str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // As root, PostgreSQL runs as another user, who must be able to pass.
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let ports = PORTS.into_iter().zip(free_ports(PORTS.len())).collect();
+        let services = Self { directory, ports, names: names.to_vec() };
+        for name in names {
+            services.call(name, "start");
+        }
+        services
+    }
+
+    /// The port called so.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        self.ports.iter().find(|(known, _)| *known == name).unwrap().1
+    }
+
+    /// `start`, `kill`, `pause` or `resume` of one of them.
+    pub(crate) fn call(&self, name: &str, verb: &str) {
+        let script = PathBuf::from(setting("WHIMBREL_SERVICES")).join(format!("{name}.sh"));
+        let mut command = Command::new(&script);
+        command.arg(verb).env("SVC_DATA", self.directory.path()).stdin(Stdio::null());
+        command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
+        let done = command.output().unwrap_or_else(|e| panic!("{}: {e}", script.display()));
+        assert!(
+            done.status.success(),
+            "{} {verb}: {}{}",
+            script.display(),
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let script = PathBuf::from(setting("WHIMBREL_SERVICES")).join(format!("{name}.sh"));
+            let mut command = Command::new(script);
+            command.arg("wipe").env("SVC_DATA", self.directory.path());
+            command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
+            // Dropping while panicking: nothing more can be done than to try.
+            let _ = command.output();
+        }
+    }
+}
+
+/// Ports nobody listens on now, below the range the kernel hands out to clients.
+fn free_ports(count: usize) -> Vec<u16> {
+    let start = 30_000 - u16::try_from(std::process::id() % 2_000).unwrap();
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (start..32_000).filter(free).take(count).collect()
+}
