@@ -135,6 +135,8 @@ impl Stage {
                 "topic_pattern": format!("{name}\\.public\\..*"),
                 "heartbeat_topics": [self.source.heartbeats()],
                 "group": format!("{name}_{kind}"),
+                // What a killed agent held is given to the next after so long.
+                "session_timeout": "6s",
                 // Topics appear while the test runs.
                 "properties": {"topic.metadata.refresh.interval.ms": "1000"},
             }},

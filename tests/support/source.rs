@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_postgres::{Client, NoTls};
 
 use super::agent::binary;
-use super::{eventually, port, postgres, setting, unique};
+use super::{eventually, port, setting, unique};
 
 /// How long Connect may take for what it does in the background.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,9 +22,11 @@ pub(crate) struct Source {
     http: reqwest::Client,
 }
 
-/// A session.
+/// A session that shows times in UTC.
 pub(crate) async fn session(database: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(&postgres(database), NoTls).await.unwrap();
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(port("PG_PORT")).user(setting("PG_USER")).password(setting("PG_PASSWORD"));
+    let (client, connection) = config.dbname(database).connect(NoTls).await.unwrap();
     tokio::task::spawn(connection);
     client.batch_execute("SET TimeZone = 'UTC'; SET bytea_output = 'hex'").await.unwrap();
     client
