@@ -1,4 +1,11 @@
-//! From one end to the other, through real servers.
+//! From one end to the other, through real servers: PostgreSQL, Debezium in Kafka Connect, Kafka, the agent as a process
+//! with a plugin, MongoDB and PostgreSQL.
 
+mod changes;
+mod compare;
 mod connectors;
+mod dead_letters;
 mod demo;
+mod kill;
+mod stage;
+mod watch;

@@ -6,6 +6,7 @@ pub(crate) mod agent;
 pub(crate) mod kafka;
 pub(crate) mod ledger;
 pub(crate) mod services;
+pub(crate) mod source;
 
 use std::time::{Duration, Instant};
 
