@@ -69,7 +69,9 @@ impl Watch {
                     }
                 }
                 let (_, metrics) = agent.get("/metrics").await?;
-                let zero = metrics.lines().find(|line| line.starts_with("cdc_replication_lag_seconds") && line.ends_with(" 0"));
+                let zero = metrics
+                    .lines()
+                    .find(|line| line.starts_with("cdc_replication_lag_seconds") && line.ends_with(" 0"));
                 zero.map_or(Ok(()), |line| Err(line.to_owned()))
             })
             .await;
@@ -80,13 +82,12 @@ impl Watch {
     /// What came of it; and the counters that only this way through real servers moves.
     pub(crate) async fn end(self, stage: &Stage, agent: &mut Agent) {
         self.task.abort();
-        let seen = self.seen.lock().unwrap();
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
         assert!(seen.lies.is_empty(), "a lag of zero that was not proven: {:#?}", seen.lies);
         assert!(seen.answers > 50, "the status was heard {} times only", seen.answers);
         for state in ["caught_up", "unknown"] {
             assert!(seen.states.contains(state), "{state} was never seen: {:?}", seen.states);
         }
-        drop(seen);
         let (_, metrics) = agent.get("/metrics").await.unwrap();
         let sum = |name: &str, part: &str| -> f64 {
             let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(part));
@@ -111,7 +112,8 @@ impl Seen {
         self.answers += 1;
         for pipeline in status["pipelines"].as_array().into_iter().flatten() {
             let lag = &pipeline["lag"];
-            let parts = [&lag["partitions"], &lag["tables"]].into_iter().flat_map(|part| part.as_array().into_iter().flatten());
+            let parts =
+                [&lag["partitions"], &lag["tables"]].into_iter().flat_map(|part| part.as_array().into_iter().flatten());
             for part in parts.chain([lag]) {
                 let state = part["state"].as_str().unwrap_or("none");
                 self.states.insert(state.to_owned());

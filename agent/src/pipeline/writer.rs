@@ -176,7 +176,8 @@ impl Writer {
     async fn write(&mut self, mut prepared: Prepared) {
         let begun = SystemTime::now();
         let mut outcome = Ok(());
-        let mut ranges = vec![0..prepared.batch.events.len()];
+        let whole: Range<usize> = 0..prepared.batch.events.len();
+        let mut ranges = vec![whole];
         while let Some(range) = ranges.pop() {
             match self.write_range(&mut prepared, range.clone()).await {
                 Outcome::Done => {}
