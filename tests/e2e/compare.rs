@@ -69,7 +69,8 @@ impl Column {
 pub(crate) async fn with_postgres(source: &Client, target: &Client) -> Result<(), String> {
     for table in tables(source).await? {
         let expected = table.source_rows(source, Rules::Exact).await?;
-        let there = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1";
+        let there =
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1";
         let there = target.query(there, &[&table.name]).await.map_err(text)?;
         if there.is_empty() {
             return Err(format!("table {} is not at the target", table.name));
@@ -104,9 +105,10 @@ pub(crate) async fn with_postgres(source: &Client, target: &Client) -> Result<()
 pub(crate) async fn with_mongodb(source: &Client, target: &mongodb::Database, guarded: bool) -> Result<(), String> {
     for table in tables(source).await? {
         let expected = table.source_rows(source, Rules::Mongodb).await?;
-        let documents: Vec<Document> = async { target.collection(&table.name).find(doc! {}).await?.try_collect().await }
-            .await
-            .map_err(|e: mongodb::error::Error| e.to_string())?;
+        let documents: Vec<Document> =
+            async { target.collection(&table.name).find(doc! {}).await?.try_collect().await }
+                .await
+                .map_err(|e: mongodb::error::Error| e.to_string())?;
         let mut found = Vec::new();
         let mut ids = Vec::new();
         for document in documents {
@@ -204,7 +206,8 @@ impl Table {
                 if numbers { value.map(|json| numbers_as_numbers(&json)) } else { value }
             };
             let row: Row = columns.iter().enumerate().map(value).collect();
-            let key = row.iter().zip(&columns).filter(|(_, column)| column.key).map(|(value, _)| value.clone()).collect();
+            let key =
+                row.iter().zip(&columns).filter(|(_, column)| column.key).map(|(value, _)| value.clone()).collect();
             found.insert(key, row);
         }
         if found.len() == count { Ok(found) } else { Err(format!("{}: {count} rows, {} keys", self.name, found.len())) }
@@ -227,7 +230,8 @@ impl Table {
                 }
             }
         }
-        differences.extend(found.keys().filter(|key| !expected.contains_key(*key)).map(|key| format!("{key:?} is too many")));
+        differences
+            .extend(found.keys().filter(|key| !expected.contains_key(*key)).map(|key| format!("{key:?} is too many")));
         if differences.is_empty() {
             return Ok(());
         }
@@ -296,7 +300,8 @@ impl Column {
             Bson::Array(_) => ty.ends_with("[]"),
             Bson::Document(_) => ty == "point",
             Bson::String(text) => match ty {
-                "boolean" | "smallint" | "integer" | "bigint" | "real" | "double precision" | "uuid" | "bytea" | "point" => false,
+                "boolean" | "smallint" | "integer" | "bigint" | "real" | "double precision" | "uuid" | "bytea"
+                | "point" => false,
                 // More digits than Decimal128 has, or sent as text by the connector.
                 "numeric" | "money" => !text.is_empty(),
                 "date" | "timestamp without time zone" | "timestamp with time zone" => text.ends_with("infinity"),
@@ -389,7 +394,11 @@ fn short(value: &Option<String>) -> String {
         None => "NULL".to_owned(),
         Some(value) => {
             let begin: String = value.chars().take(80).collect();
-            if begin.len() < value.len() { format!("{begin:?}… ({} bytes)", value.len()) } else { format!("{begin:?}") }
+            if begin.len() < value.len() {
+                format!("{begin:?}… ({} bytes)", value.len())
+            } else {
+                format!("{begin:?}")
+            }
         }
     }
 }

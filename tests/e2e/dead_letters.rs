@@ -49,7 +49,8 @@ async fn refused(stage: &mut Stage) {
     run("INSERT INTO orders VALUES (901, 1, 1.00, 'a neighbour', NULL, NULL)").await;
     let all = ["rejected", "parked_behind", "parked_behind"];
     let letters = stage.until(&mut agent, "later changes park", async |agent| listed(agent, &all).await).await;
-    let offsets: Vec<i64> = letters.as_array().unwrap().iter().map(|letter| letter["offset"].as_i64().unwrap()).collect();
+    let offsets: Vec<i64> =
+        letters.as_array().unwrap().iter().map(|letter| letter["offset"].as_i64().unwrap()).collect();
     assert!(offsets.is_sorted(), "{offsets:?}");
     assert!(letters[0]["message"].as_str().unwrap().contains("validator"), "{letters}");
 

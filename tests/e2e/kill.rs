@@ -48,7 +48,8 @@ async fn deaths(stage: &mut Stage) {
         for _ in 0..DEATHS {
             // Work must be under way when it comes: some order has arrived since the last start.
             let before = stage.newest().await;
-            let working = async |_: &_| (stage.newest().await != before).then_some(()).ok_or("nothing arrives".to_owned());
+            let working =
+                async |_: &_| (stage.newest().await != before).then_some(()).ok_or("nothing arrives".to_owned());
             stage.until(&mut agent, "the agent works", working).await;
             tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
             agent.kill();

@@ -170,7 +170,8 @@ impl Stage {
 
     /// Something that changes when the newest writes arrive, at both targets.
     pub(crate) async fn newest(&self) -> [i64; 2] {
-        let documents = self.mongodb.collection::<bson::Document>("customers").count_documents(bson::doc! {}).await.unwrap();
+        let documents =
+            self.mongodb.collection::<bson::Document>("customers").count_documents(bson::doc! {}).await.unwrap();
         let rows = self.postgres.query_one("SELECT count(*) FROM customers", &[]).await.unwrap().get(0);
         [i64::try_from(documents).unwrap(), rows]
     }

@@ -69,7 +69,9 @@ impl Watch {
                     }
                 }
                 let (_, metrics) = agent.get("/metrics").await?;
-                let zero = metrics.lines().find(|line| line.starts_with("cdc_replication_lag_seconds") && line.ends_with(" 0"));
+                let zero = metrics
+                    .lines()
+                    .find(|line| line.starts_with("cdc_replication_lag_seconds") && line.ends_with(" 0"));
                 zero.map_or(Ok(()), |line| Err(line.to_owned()))
             })
             .await;
@@ -111,7 +113,8 @@ impl Seen {
         self.answers += 1;
         for pipeline in status["pipelines"].as_array().into_iter().flatten() {
             let lag = &pipeline["lag"];
-            let parts = [&lag["partitions"], &lag["tables"]].into_iter().flat_map(|part| part.as_array().into_iter().flatten());
+            let parts =
+                [&lag["partitions"], &lag["tables"]].into_iter().flat_map(|part| part.as_array().into_iter().flatten());
             for part in parts.chain([lag]) {
                 let state = part["state"].as_str().unwrap_or("none");
                 self.states.insert(state.to_owned());

@@ -90,7 +90,11 @@ impl Source {
         let gone = async || {
             let answer = self.http.delete(self.rest("")).send().await.map_err(|e| e.to_string())?;
             // 409 while Connect is busy with itself.
-            if answer.status().is_success() || answer.status() == 404 { Ok(()) } else { Err(answer.status().to_string()) }
+            if answer.status().is_success() || answer.status() == 404 {
+                Ok(())
+            } else {
+                Err(answer.status().to_string())
+            }
         };
         eventually("delete the connector", PATIENCE, gone).await;
         let slots = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE slot_name = $1";
