@@ -82,13 +82,12 @@ impl Watch {
     /// What came of it; and the counters that only this way through real servers moves.
     pub(crate) async fn end(self, stage: &Stage, agent: &mut Agent) {
         self.task.abort();
-        let seen = self.seen.lock().unwrap();
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
         assert!(seen.lies.is_empty(), "a lag of zero that was not proven: {:#?}", seen.lies);
         assert!(seen.answers > 50, "the status was heard {} times only", seen.answers);
         for state in ["caught_up", "unknown"] {
             assert!(seen.states.contains(state), "{state} was never seen: {:?}", seen.states);
         }
-        drop(seen);
         let (_, metrics) = agent.get("/metrics").await.unwrap();
         let sum = |name: &str, part: &str| -> f64 {
             let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(part));
