@@ -90,7 +90,7 @@ pub(crate) async fn with_postgres(source: &Client, target: &Client) -> Result<()
         let mut found = Vec::new();
         for message in target.simple_query(&select).await.map_err(text)? {
             if let SimpleQueryMessage::Row(row) = message {
-                let value = |(at, column): (usize, &Column)| row.get(at).map(|value| column.json_point(value));
+                let value = |(at, column): (usize, &Column)| row.get(at).map(|value| column.point_notation(value));
                 found.push(table.columns.iter().enumerate().map(value).collect());
             }
         }
@@ -275,7 +275,7 @@ impl Table {
 
 impl Column {
     /// A point that was stored as JSON, in PostgreSQL's notation; any other value as it is.
-    fn json_point(&self, value: &str) -> String {
+    fn point_notation(&self, value: &str) -> String {
         let point = if self.ty == "point" { serde_json::from_str::<serde_json::Value>(value).ok() } else { None };
         point.map_or_else(|| value.to_owned(), |point| format!("({},{})", point["x"], point["y"]))
     }
