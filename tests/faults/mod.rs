@@ -6,3 +6,4 @@ mod mutants;
 mod outages;
 mod poison;
 mod scene;
+mod soak;

@@ -86,6 +86,14 @@ impl Agent {
         }
     }
 
+    /// Resident memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a living process has VmRSS");
+        let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kilobytes << 10
+    }
+
     /// True when the process has ended.
     pub(crate) fn ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
@@ -109,6 +117,8 @@ impl Agent {
     /// GET of one of its pages: status and body.
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), String> {
         let address = self.address().ok_or("no address in the log yet")?;
+        // reqwest wants a TLS provider even for plain HTTP.
+        whimbrel::runtime::tls::install();
         let response = reqwest::get(format!("http://{address}{path}")).await.map_err(|e| e.to_string())?;
         let status = response.status().as_u16();
         Ok((status, response.text().await.map_err(|e| e.to_string())?))
