@@ -6,7 +6,7 @@
 //! Contenders take turns within a round, each with a table of its own. CPU is this process's alone (getrusage).
 
 #[path = "../src/target/fixture.rs"]
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+#[expect(dead_code, clippy::unwrap_used, reason = "shared with the tests, which use all of it and may unwrap")]
 mod fixture;
 
 use std::error::Error;
@@ -52,7 +52,7 @@ fn row(n: usize) -> Result<Row> {
             "Leave it with the neighbours at no. {n}; {n} Whimbrel Lane, 12345 Wattenmeer, Schleswig-Holstein"
         ),
         placed: 1_709_251_199_999_999 + id,
-        paid: n % 2 == 0,
+        paid: n.is_multiple_of(2),
     })
 }
 
@@ -183,6 +183,7 @@ async fn main() -> Result<()> {
     let uri =
         format!("postgresql://{}:{}@127.0.0.1:{}/postgres", env("PG_USER")?, env("PG_PASSWORD")?, env("PG_PORT")?);
     let (client, connection) = tokio_postgres::connect(&uri, NoTls).await?;
+    #[expect(clippy::disallowed_methods, reason = "ends with the bench")]
     tokio::spawn(connection);
     let schema = format!("bench_{}", std::process::id());
     client.batch_execute(&format!("CREATE SCHEMA {schema}; SET search_path = {schema}")).await?;

@@ -111,7 +111,7 @@ impl Batch {
 
     /// Index of a shape in this batch, added when new. Cheap when it is the one used last.
     pub fn shape_index(&mut self, shape: &Arc<Shape>) -> u32 {
-        intern(&mut self.shapes, shape, |a, b| Arc::ptr_eq(a, b))
+        intern(&mut self.shapes, shape, Arc::ptr_eq)
     }
 
     /// Index of a source table in this batch, added when new.

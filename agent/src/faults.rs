@@ -103,7 +103,7 @@ pub(crate) async fn apply(target: &mut dyn Target, write: &WriteBatch<'_>) -> Re
             result => {
                 // A commit whose answer is lost on the way, every seventh batch.
                 static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-                if result.is_ok() && COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 7 == 0 {
+                if result.is_ok() && COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(7) {
                     let _ = target.apply(&without_offsets).await;
                 }
                 result

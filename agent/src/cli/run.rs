@@ -120,7 +120,8 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
     tracing::info!("agent is stopping");
     let graceful = tokio::task::spawn_blocking(move || {
         pipelines.iter().for_each(Handle::stop);
-        pipelines.iter().fold(true, |all, pipeline| pipeline.join() && all)
+        // Every one is waited for, also after one that was not graceful.
+        pipelines.iter().filter(|pipeline| !pipeline.join()).count() == 0
     })
     .await?;
     let ended = tasks.run_to_end(FLUSH_GRACE).await;

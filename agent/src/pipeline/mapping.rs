@@ -122,8 +122,11 @@ pub struct Mapped {
 #[derive(Debug)]
 pub struct Mapper {
     mapping: Mapping,
-    cache: HashMap<CacheKey, (Option<Mapped>, [Option<Arc<Shape>>; 2])>,
+    cache: HashMap<CacheKey, Remembered>,
 }
+
+/// What a combination of shapes becomes, and the shapes, so that their addresses stay taken.
+type Remembered = (Option<Mapped>, [Option<Arc<Shape>>; 2]);
 
 /// Shapes by address: they are kept alive by the cache entry.
 #[derive(Debug, PartialEq, Eq, Hash)]

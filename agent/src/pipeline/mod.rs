@@ -22,7 +22,7 @@ mod spans;
 mod tests;
 mod writer;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -187,7 +187,6 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
         spans: Spans { traces: parts.traces, group: settings.kafka.group.clone(), system: parts.target_kind },
         dead_letter_topic,
         recycle,
-        stored: HashMap::new(),
         topics: HashSet::new(),
         dead_generation: None,
     };

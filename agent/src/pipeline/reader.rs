@@ -98,7 +98,13 @@ pub(super) struct State {
     outgoing: Option<Box<Prepared>>,
     stuck_since: Option<Instant>,
     paused: bool,
+    /// Partitions being read, and the offset that reading has come to; `None`: nothing delivered, nothing stored. A record
+    /// of any other partition is not taken: it will be read again once its partition is taken over.
     assigned: HashMap<Partition, Option<i64>>,
+    /// Where the records of the batch in hand continue from.
+    from: Vec<(Partition, Option<i64>)>,
+    /// Paused by a plugin or a lost offset: not called running again before a batch has passed.
+    halted: bool,
     pending: Vec<Pending>,
     later: Option<Later>,
     topics: Vec<Arc<str>>,
@@ -183,13 +189,18 @@ impl Reader {
         let begun = Instant::now();
         let decode_time = std::mem::take(&mut self.state.decode_time);
         let bytes = std::mem::take(&mut self.state.bytes);
+        let from = std::mem::take(&mut self.state.from);
         if let Err(error) = self.chain.apply(&mut batch) {
             self.halted(&chain(&error));
             return;
         }
+        if std::mem::take(&mut self.state.halted) {
+            self.now_running();
+        }
         let plugins = begun.elapsed();
         self.state.outgoing = Some(Box::new(Prepared {
             batch,
+            from,
             plugins,
             sealed_at: SystemTime::now(),
             generation: self.state.generation,
@@ -305,7 +316,10 @@ impl Reader {
                     }
                     self.state.assigned.insert(partition, stored.next);
                 }
-                self.shared.set_assigned(self.partitions());
+                let partitions = self.partitions();
+                self.shared.set_assigned(partitions.clone());
+                // A pause from before the new position may still hold.
+                self.source.resume(&partitions);
                 self.now_running();
             }
             Err(error) => {
@@ -373,53 +387,64 @@ impl Reader {
 
     /// Drops what is in flight and reads on from what the target holds.
     fn start_over(&mut self) {
-        self.state.generation = self.shared.next_generation();
-        self.state.batch.clear();
-        self.state.bytes = 0;
-        self.state.full_at = None;
-        self.state.outgoing = None;
-        self.state.stuck_since = None;
-        self.state.paused = false;
-        let partitions = self.partitions();
+        let partitions = self.let_go();
         if !partitions.is_empty() {
             self.ask_offsets(partitions, true);
         }
     }
 
-    /// A plugin trapped and its policy is to halt.
-    fn halted(&mut self, why: &str) {
-        tracing::error!(pipeline = %self.pipeline, error = why, "pipeline paused by a plugin");
-        self.shared.health(
-            Part::Reader,
-            Some(PipelineState::Paused {
-                why: format!("transform: {why}"),
-                remedy: "mend or replace the plugin; it is tried again by itself, or at once on SIGHUP".into(),
-            }),
-        );
+    /// Drops what is in flight. Until its stored offset is known again, no record of these partitions is taken: what
+    /// librdkafka still hands out continues from where reading was, not from where the target is.
+    fn let_go(&mut self) -> Vec<Partition> {
         self.state.generation = self.shared.next_generation();
         self.state.batch.clear();
+        self.state.from.clear();
+        self.state.bytes = 0;
+        self.state.full_at = None;
         self.state.outgoing = None;
-        let partitions = self.partitions();
-        self.source.pause(&partitions);
+        self.state.stuck_since = None;
         self.state.paused = false;
+        let mut partitions: Vec<Partition> = self.state.assigned.drain().map(|(partition, _)| partition).collect();
+        // Answers to earlier questions are out of date by now.
+        self.state.pending.retain(|pending| {
+            if pending.seek {
+                partitions.extend(pending.partitions.iter().cloned());
+            }
+            !pending.seek
+        });
+        if self.state.later.as_ref().is_some_and(|later| later.seek)
+            && let Some(later) = self.state.later.take()
+        {
+            partitions.extend(later.partitions);
+        }
+        partitions
+    }
+
+    /// Drops what is in flight and tries again in a while, or when an operator resumes.
+    fn start_over_later(&mut self, why: String, remedy: &str) {
+        self.shared.health(Part::Reader, Some(PipelineState::Paused { why, remedy: remedy.to_owned() }));
+        self.state.halted = true;
+        let partitions = self.let_go();
+        self.source.pause(&partitions);
         self.state.later =
             Some(Later { at: Instant::now() + TRY_AGAIN, resumes: self.shared.resumes(), partitions, seek: true });
     }
 
+    /// A plugin trapped and its policy is to halt.
+    fn halted(&mut self, why: &str) {
+        tracing::error!(pipeline = %self.pipeline, error = why, "pipeline paused by a plugin");
+        self.start_over_later(
+            format!("transform: {why}"),
+            "mend or replace the plugin; it is tried again by itself, or at once on SIGHUP",
+        );
+    }
+
     fn offset_gone(&mut self, what: &str) {
         tracing::error!(pipeline = %self.pipeline, error = what, "stored offset is not in the log");
-        self.shared.health(
-            Part::Reader,
-            Some(PipelineState::Paused {
-                why: format!("a stored offset is not in the log any more: {what}"),
-                remedy: "records were deleted before they were applied: take a new snapshot, or remove the stored offset to \
-                         begin anew"
-                    .into(),
-            }),
+        self.start_over_later(
+            format!("a stored offset is not in the log any more: {what}"),
+            "records were deleted before they were applied: take a new snapshot, or remove the stored offset to begin anew",
         );
-        let partitions = self.partitions();
-        self.state.later =
-            Some(Later { at: Instant::now() + TRY_AGAIN, resumes: self.shared.resumes(), partitions, seek: true });
     }
 
     fn trouble(&self, what: &str) {
@@ -447,7 +472,9 @@ impl Reader {
     }
 
     fn now_running(&self) {
-        self.shared.health(Part::Reader, None);
+        if !self.state.halted {
+            self.shared.health(Part::Reader, None);
+        }
     }
 
     fn report_failure(&self, result: Result<(), SourceError>) {
@@ -492,6 +519,18 @@ impl Reader {
 /// Decodes a record into the batch.
 fn take_record(state: &mut State, decoder: &mut Decoder, message: &BorrowedMessage<'_>, max_wait: Duration) {
     let topic = topic_name(&mut state.topics, message.topic());
+    let partition: Partition = (topic, message.partition());
+    let Some(position) = state.assigned.get_mut(&partition) else {
+        tracing::trace!(topic = %partition.0, partition = partition.1, "record of a partition not taken over");
+        return;
+    };
+    let before = position.replace(message.offset() + 1);
+    if state.from.last().is_none_or(|(last, _)| *last != partition)
+        && !state.from.iter().any(|(known, _)| *known == partition)
+    {
+        state.from.push((partition.clone(), before));
+    }
+    let topic = partition.0;
     let begun = Instant::now();
     if state.full_at.is_none() {
         state.full_at = Some(begun + max_wait);
@@ -528,11 +567,6 @@ fn take_record(state: &mut State, decoder: &mut Decoder, message: &BorrowedMessa
     state.bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
     decoder.decode(&record, &mut state.batch);
     state.decode_time += begun.elapsed();
-    let next = record.offset + 1;
-    match state.assigned.get_mut(&(Arc::clone(&topic), record.partition)) {
-        Some(slot) => *slot = Some(next),
-        None => tracing::debug!(topic = %topic, partition = record.partition, "record of a partition not taken over"),
-    }
 }
 
 /// The same `Arc` for the same topic; records come in runs, so the newest is looked at first.

@@ -3,7 +3,7 @@
 //! Runs on a thread and runtime of its own. Batches are applied one after the other, so the frontier moves in order. A
 //! range of events is either wholly durable, or split, or dropped because its generation is over; never skipped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -35,6 +35,8 @@ const PAUSE_CHECK: Duration = Duration::from_secs(5);
 pub(super) struct Prepared {
     pub(super) batch: Batch,
     pub(super) generation: u64,
+    /// Where the records of each partition continue from: what the target must hold before this batch.
+    pub(super) from: Vec<(Partition, Option<i64>)>,
     /// When its last record was received, microseconds since 1970.
     pub(super) received_us: i64,
     /// Time decode and plugins took.
@@ -71,8 +73,6 @@ pub(super) struct Writer {
     pub(super) spans: Spans,
     pub(super) dead_letter_topic: Option<DeadLetterTopic>,
     pub(super) recycle: mpsc::Sender<Batch>,
-    /// What the target holds per partition, as far as this writer has read or written it.
-    pub(super) stored: HashMap<Partition, Option<i64>>,
     pub(super) topics: HashSet<String>,
     /// Batches up to this generation are dropped: their offsets are out of date.
     pub(super) dead_generation: Option<u64>,
@@ -147,9 +147,6 @@ impl Writer {
         loop {
             match self.read_state(&names).await {
                 Ok(found) => {
-                    for (partition, stored) in request.partitions.iter().zip(&found) {
-                        self.stored.insert(partition.clone(), stored.next);
-                    }
                     self.recovered();
                     let _ = request.reply.send(found);
                     self.shared.wake_reader();
@@ -179,7 +176,8 @@ impl Writer {
     async fn write(&mut self, mut prepared: Prepared) {
         let begun = SystemTime::now();
         let mut outcome = Ok(());
-        let mut ranges = vec![0..prepared.batch.events.len()];
+        let whole: Range<usize> = 0..prepared.batch.events.len();
+        let mut ranges = vec![whole];
         while let Some(range) = ranges.pop() {
             match self.write_range(&mut prepared, range.clone()).await {
                 Outcome::Done => {}
@@ -229,7 +227,7 @@ impl Writer {
                 }
                 continue;
             }
-            let advances = self.advances(&prepared.batch, &plan);
+            let advances = advances(prepared, &plan);
             let write = WriteBatch {
                 pipeline: &self.pipeline,
                 mode: self.mode,
@@ -296,17 +294,6 @@ impl Writer {
         }
     }
 
-    fn advances(&self, batch: &Batch, plan: &Plan) -> Vec<Advance> {
-        plan.next
-            .iter()
-            .filter_map(|(topic, partition, next)| {
-                let topic = Arc::clone(batch.topics.get(*topic as usize)?);
-                let expected = self.stored.get(&(Arc::clone(&topic), *partition)).copied().flatten();
-                Some(Advance { topic, partition: *partition, expected, next: *next })
-            })
-            .collect()
-    }
-
     /// The budget as it would stand after this plan.
     fn spend(&self, batch: &Batch, plan: &Plan, range: Range<usize>) -> PoisonBudget {
         let mut budget = self.budget.clone();
@@ -326,7 +313,7 @@ impl Writer {
     #[expect(clippy::too_many_arguments, reason = "all that is known of a durable range")]
     fn settled(
         &mut self,
-        prepared: &Prepared,
+        prepared: &mut Prepared,
         range: Range<usize>,
         plan: &Plan,
         advances: &[Advance],
@@ -354,7 +341,10 @@ impl Writer {
         }
         for advance in advances {
             let partition: Partition = (Arc::clone(&advance.topic), advance.partition);
-            self.stored.insert(partition.clone(), Some(advance.next));
+            // What is left of this batch continues from here.
+            if let Some((_, from)) = prepared.from.iter_mut().find(|(known, _)| *known == partition) {
+                *from = Some(advance.next);
+            }
             self.shared.durable(&partition, advance.next);
             self.shared.observer.frontier(&advance.topic, advance.partition, advance.next, at);
         }
@@ -496,6 +486,19 @@ impl Writer {
             }
         }
     }
+}
+
+/// The moves this plan makes durable. Each expects what the reader continued from, so that a batch which does not follow
+/// directly on what the target holds is fenced, whatever made it so.
+fn advances(prepared: &Prepared, plan: &Plan) -> Vec<Advance> {
+    plan.next
+        .iter()
+        .filter_map(|(topic, partition, next)| {
+            let topic = Arc::clone(prepared.batch.topics.get(*topic as usize)?);
+            let from = prepared.from.iter().find(|((t, p), _)| *t == topic && p == partition)?;
+            Some(Advance { topic, partition: *partition, expected: from.1, next: *next })
+        })
+        .collect()
 }
 
 enum Resolved {

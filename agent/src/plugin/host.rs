@@ -238,7 +238,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
 
     fn fail(&mut self, _batch: Resource<BatchHandle>, index: u32, reason: types::Failure) -> wasmtime::Result<()> {
         let row = self.row(index)?;
-        self.batch()?.fail_row(row, reason);
+        self.batch()?.fail_row(row, cleaned(reason));
         Ok(())
     }
 
@@ -261,6 +261,11 @@ fn clean(text: &str) -> String {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
+}
+
+/// A guest's reason ends in logs and dead letters, so it is bounded like a log line.
+pub(super) fn cleaned(reason: types::Failure) -> types::Failure {
+    types::Failure { code: clean(&reason.code), message: clean(&reason.message), retryable: reason.retryable }
 }
 
 impl<B: EventBatch> host_log::Host for State<B> {
@@ -302,6 +307,10 @@ mod tests {
     fn a_line_can_neither_forge_another_nor_fill_the_disk() {
         assert_eq!(clean("a\nERROR b\u{1b}[2Jü"), "a\\nERROR b\\u{1b}[2Jü");
         assert!(clean(&"x".repeat(1 << 20)).len() <= MAX_LINE + 3);
+        let reason = types::Failure { code: "a\0".to_owned(), message: "y".repeat(1 << 20), retryable: true };
+        let reason = cleaned(reason);
+        assert_eq!(reason.code, "a\\u{0}");
+        assert!(reason.message.len() <= MAX_LINE + 3 && reason.retryable);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::bindings::{EventTransform, EventTransformPre};
 use super::cache::{Cache, Origin, hex};
 use super::engine::Engine;
 use super::fault::{CallError, LoadError, Trap, TrapCause};
-use super::host::{Access, State, Violation};
+use super::host::{Access, State, Violation, cleaned};
 use super::limits::Limits;
 use super::manifest::{Kind, Manifest};
 use sha2::{Digest, Sha256};
@@ -105,7 +105,9 @@ impl<B: EventBatch> Plugin<B> {
         });
         match started {
             Ok((world, Ok(()))) => Ok(Live { store, world }),
-            Ok((_, Err(refused))) => Err(LoadError::Config { plugin: self.name.to_string(), message: refused.message }),
+            Ok((_, Err(refused))) => {
+                Err(LoadError::Config { plugin: self.name.to_string(), message: cleaned(refused).message })
+            }
             Err(error) => Err(LoadError::Start { plugin: self.name.to_string(), trap: trap_of(&error, store.data()) }),
         }
     }
@@ -183,7 +185,7 @@ impl<B: EventBatch> Live<B> {
             }
             Ok(Err(refused)) => {
                 batch.rollback();
-                (Some(self), batch, Err(CallError::Refused(refused)))
+                (Some(self), batch, Err(CallError::Refused(cleaned(refused))))
             }
             Err(error) => {
                 batch.rollback();

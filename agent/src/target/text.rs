@@ -168,7 +168,7 @@ fn zone(offset: i32) -> String {
     let sign = if offset < 0 { '-' } else { '+' };
     let seconds = offset.unsigned_abs();
     let mut text = format!("{sign}{:02}:{:02}", seconds / 3600, seconds / 60 % 60);
-    if seconds % 60 > 0 {
+    if !seconds.is_multiple_of(60) {
         let _ = write!(text, ":{:02}", seconds % 60);
     }
     text

@@ -120,6 +120,7 @@ impl Link {
     }
 
     fn apply(&mut self, mut view: View) -> (View, Result<(), ChainError>) {
+        view.plugin.clone_from(&self.stats.plugin);
         view.show_kept();
         if view.is_empty() {
             return (view, Ok(()));

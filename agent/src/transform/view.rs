@@ -16,6 +16,8 @@ use crate::plugin::{ColumnPath, Dictionary, EventBatch, Failure, Image, TextColu
 #[derive(Debug)]
 pub struct View {
     pub(super) batch: Batch,
+    /// The plugin at work, for the reasons it gives; empty outside a chain.
+    pub(super) plugin: String,
     /// The events the plugin sees, by their place in the batch.
     rows: Vec<u32>,
     undo: Vec<Undo>,
@@ -88,7 +90,7 @@ impl View {
     #[must_use]
     pub fn new(batch: Batch) -> Self {
         let start = Lengths::of(&batch);
-        let mut view = View { batch, rows: Vec::new(), undo: Vec::new(), start };
+        let mut view = View { batch, plugin: String::new(), rows: Vec::new(), undo: Vec::new(), start };
         view.show_kept();
         view
     }
@@ -332,7 +334,9 @@ impl EventBatch for View {
 
     fn fail_row(&mut self, row: usize, reason: Failure) {
         let _ = self.event_mut(row);
-        self.batch.fail(self.at(row), Reason::TransformFailed, format!("{}: {}", reason.code, reason.message));
+        let colon = if self.plugin.is_empty() { "" } else { ": " };
+        let message = format!("{}{colon}{}: {}", self.plugin, reason.code, reason.message);
+        self.batch.fail(self.at(row), Reason::TransformFailed, message);
     }
 
     fn commit(&mut self) {

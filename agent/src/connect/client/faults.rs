@@ -46,6 +46,7 @@ async fn serve(answers: &[(u16, &str)]) -> (SocketAddr, Double) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = Router::new().fallback(answer).with_state(double.clone());
+    #[expect(clippy::disallowed_methods, reason = "a double that ends with the test")]
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, double)
 }

@@ -40,6 +40,10 @@ pub(super) async fn connect(settings: &Settings) -> Result<Client, TargetError> 
         .map_err(|_| TargetError::new(ErrorKind::Network, format!("{doing}: no answer within {patience:?}")))?
         .map_err(|e| error(&doing, e))?;
     // Ends by itself when the client is dropped or the connection breaks; both sides of an error reach the client's calls.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "lives as long as the client it serves, on the pipeline's own runtime"
+    )]
     tokio::spawn(async move {
         if let Err(cause) = connection.await {
             tracing::debug!(error = %cause, "the connection to PostgreSQL ended");

@@ -31,6 +31,7 @@ fn one(ty: SourceType, kind: CellKind, bytes: &str) -> Batch {
 
 #[test]
 fn a_written_text_follows_the_rules_for_what_stood_there() {
+    #[expect(clippy::type_complexity, reason = "a table of cases")]
     let cases: [(SourceType, CellKind, &str, Option<&str>, CellKind, SourceType); 11] = [
         (SourceType::Text, CellKind::Text, "x", Some("y"), CellKind::Text, SourceType::Text),
         (SourceType::Text, CellKind::Text, "x", None, CellKind::Null, SourceType::Text),
