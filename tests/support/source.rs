@@ -37,7 +37,8 @@ impl Source {
     pub(crate) async fn new(stem: &str) -> Self {
         // reqwest asks for a TLS provider even where only plain HTTP is spoken; another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let name = unique(stem);
+        // Connect remembers offsets by connector even after it is deleted: a process id that comes again is not enough.
+        let name = format!("{}_{:08x}", unique(stem), rand::random::<u32>());
         session("postgres").await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
         Self { client: session(&name).await, name, http }
