@@ -188,6 +188,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
         dead_letter_topic,
         recycle,
         topics: HashSet::new(),
+        letters_changed: false,
         dead_generation: None,
     };
     let watch = Watch::new(&settings.kafka).map_err(kafka)?;

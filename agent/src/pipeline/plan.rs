@@ -17,6 +17,10 @@ use crate::batch::Batch;
 use crate::event::{Cell, CellKind, Event, Kind, Op, Reason, Row, Verdict};
 use crate::target::{DeadLetter, Layout, ParkedKey, RowAction, RowOp, RowVersion, Step, TableWrite};
 
+/// Why a new row with a TOAST placeholder cannot be written.
+const NO_VALUE_FOR_NEW_KEY: &str = "a new row (or one under a changed key) came without the value of a large column, which the \
+source did not send; set REPLICA IDENTITY FULL on the source table and write the row again";
+
 /// What a run of events comes to.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -204,6 +208,12 @@ impl Planner {
             (Op::Delete, _) => RowAction::Delete,
             (_, Some(row)) => {
                 let missing = batch.row(row).iter().filter(|c| c.kind == CellKind::Unavailable).count();
+                if missing > 0 && matches!(op, Op::Create | Op::Read) {
+                    // A key change comes as delete and create, and the create has no old row under its key to leave the
+                    // value in: writing it would lose the value without a word.
+                    batch.fail(number as usize, Reason::BadValue, NO_VALUE_FOR_NEW_KEY);
+                    return;
+                }
                 plan.unchanged_toast += missing as u64;
                 if missing > 0 { RowAction::Patch(row) } else { RowAction::Upsert(row) }
             }

@@ -210,6 +210,28 @@ fn what_follows_a_poison_record_on_its_key_parks_behind_it() {
 }
 
 #[test]
+fn a_new_row_without_its_large_value_is_a_dead_letter_and_not_a_row_with_a_hole() {
+    let text =
+        String::from_utf8(value(1, Happening::PatchTo(1)).unwrap()).unwrap().replace(r#""op":"u""#, r#""op":"c""#);
+    let mut batch = batch(&[(1, Happening::Put(1)), (1, Happening::Remove)]);
+    let mut decoder = Decoder::new(DecodeConfig::try_from(&raw::Decode::default()).unwrap());
+    let record = Record {
+        topic: &"s.public.t".into(),
+        partition: 0,
+        offset: 2,
+        timestamp_ms: 0,
+        key: Some(br#"{"id":2}"#),
+        value: Some(text.as_bytes()),
+        headers: &[],
+    };
+    decoder.decode(&record, &mut batch);
+    let plan = planner().plan(&mut batch, 0..3);
+    let letters: Vec<_> = plan.dead_letters.iter().map(|l| (l.event, l.reason)).collect();
+    assert_eq!(letters, [(2, Reason::BadValue)]);
+    assert_eq!(plan.effects, [0, 1]);
+}
+
+#[test]
 fn a_batch_of_markers_only_moves_the_frontier() {
     let all = [(1, Happening::Tombstone), (2, Happening::Tombstone)];
     let mut batch = batch(&all);

@@ -35,6 +35,8 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How often topics that do not exist are looked for while nothing is assigned.
 const LOOK_FOR_TOPICS: Duration = Duration::from_secs(5);
+/// How long the same trouble is not logged again.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Records between two looks at notices and signals while records flow.
 const LOOK_EVERY: usize = 256;
 
@@ -110,6 +112,7 @@ pub(super) struct State {
     topics: Vec<Arc<str>>,
     last_commit: Option<Instant>,
     last_topic_look: Option<Instant>,
+    last_trouble: Option<(String, Instant)>,
 }
 
 impl State {
@@ -447,8 +450,12 @@ impl Reader {
         );
     }
 
-    fn trouble(&self, what: &str) {
-        tracing::warn!(pipeline = %self.pipeline, error = what, "kafka trouble");
+    fn trouble(&mut self, what: &str) {
+        let known = |(last, at): &(String, Instant)| last == what && at.elapsed() < SAY_AGAIN;
+        if !self.state.last_trouble.as_ref().is_some_and(known) {
+            tracing::warn!(pipeline = %self.pipeline, error = what, "kafka client has trouble and goes on trying");
+            self.state.last_trouble = Some((what.to_owned(), Instant::now()));
+        }
         if self.state.assigned.is_empty() || what.contains("AllBrokersDown") || what.contains("brokers are down") {
             self.wait_state(&format!("kafka: {what}"));
         }

@@ -74,6 +74,8 @@ pub(super) struct Writer {
     pub(super) dead_letter_topic: Option<DeadLetterTopic>,
     pub(super) recycle: mpsc::Sender<Batch>,
     pub(super) topics: HashSet<String>,
+    /// Dead letters were stored since they were counted.
+    pub(super) letters_changed: bool,
     /// Batches up to this generation are dropped: their offsets are out of date.
     pub(super) dead_generation: Option<u64>,
 }
@@ -194,6 +196,12 @@ impl Writer {
             }
         }
         self.spans.record(&self.pipeline, &prepared, begun, outcome);
+        if std::mem::take(&mut self.letters_changed) {
+            match self.target.dead_letter_count(&self.pipeline).await {
+                Ok(count) => self.shared.observer.dead_letters_stored(count),
+                Err(error) => tracing::debug!(pipeline = %self.pipeline, %error, "dead letters not counted"),
+            }
+        }
         prepared.batch.clear();
         let _ = self.recycle.send(prepared.batch);
     }
@@ -325,6 +333,7 @@ impl Writer {
         self.budget = budget;
         if !plan.dead_letters.is_empty() {
             self.planner.park(&prepared.batch, &plan.dead_letters);
+            self.letters_changed = true;
             for letter in &plan.dead_letters {
                 if let Some(event) = prepared.batch.events.get(letter.event as usize) {
                     tracing::warn!(
