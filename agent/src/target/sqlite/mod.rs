@@ -1,6 +1,6 @@
 //! SQLite, embedded: rows, offsets and dead letters in one file.
 //!
-//! All work on the database is done on a blocking thread; the async side only encodes a batch into an owned [`encode::Job`].
+//! All work on the database is done on a blocking thread; the async side only encodes a batch into an owned `encode::Job`.
 
 pub mod config;
 
