@@ -51,8 +51,8 @@ use crate::transform::Chain;
 const QUEUE: usize = 1;
 /// How long a look at the brokers may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often the watcher looks; a third of the shortest sensible proof window.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the watcher looks: one question to each leader a second, so that lag is rarely older than that.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Wait before a lost Kafka client is made anew.
 const NEW_CLIENT_AFTER: Duration = Duration::from_secs(2);
 
