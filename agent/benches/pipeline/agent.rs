@@ -53,9 +53,10 @@ impl Run {
         self.cpu.as_secs_f64() * 1e6 / self.events
     }
 
-    /// Microseconds of CPU per event of the threads with this role.
+    /// Microseconds of CPU per event of the threads whose role begins so.
     pub(crate) fn micros_of(&self, role: &str) -> f64 {
-        self.threads.get(role).map_or(0.0, Duration::as_secs_f64) * 1e6 / self.events
+        let all = self.threads.iter().filter(|(name, _)| name.starts_with(role));
+        all.map(|(_, time)| time.as_secs_f64()).sum::<f64>() * 1e6 / self.events
     }
 
     /// `role µs`, the busiest first.
@@ -90,6 +91,7 @@ impl Agent {
             .arg("run")
             .arg("--config")
             .arg(&file)
+            .env("PG_PASSWORD", super::postgres::password())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -37,15 +37,22 @@ const COLUMNS: [(&str, &str, Type); 14] = [
     ("updated_at", "timestamp", Type::TIMESTAMP_ARRAY),
 ];
 
-fn uri() -> String {
-    let env = |name: &str, or: &str| std::env::var(name).unwrap_or_else(|_| or.to_owned());
-    let (user, password) = (env("PG_USER", "postgres"), env("PG_PASSWORD", "postgres"));
-    format!("postgresql://{user}:{password}@127.0.0.1:{}/postgres", env("PG_PORT", "15432"))
+fn env(name: &str, or: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| or.to_owned())
+}
+
+pub(crate) fn password() -> String {
+    env("PG_PASSWORD", "postgres")
+}
+
+fn uri(password: &str) -> String {
+    format!("postgresql://{}:{password}@127.0.0.1:{}/postgres", env("PG_USER", "postgres"), env("PG_PORT", "15432"))
 }
 
 fn pipeline(table: &str, mode: &str) -> Value {
     json!({
-        "target": {"postgresql": {"uri": uri(), "schema": SCHEMA, "state_schema": STATE}},
+        // The agent takes no password that is written out.
+        "target": {"postgresql": {"uri": uri("${env:PG_PASSWORD}"), "schema": SCHEMA, "state_schema": STATE}},
         "decode": {"types": {"public.orders.updated_at": "timestamp_micros"}},
         "tables": [{"from": "*", "to": table}],
         "delivery": {"mode": mode, "batch": {"max_events": ROWS}},
@@ -134,7 +141,7 @@ async fn compare(client: &Client, one: &str, other: &str) -> Result<()> {
 }
 
 pub(crate) async fn measure(setup: &Setup, figures: &mut Figures) -> Result<()> {
-    let (client, connection) = tokio_postgres::connect(&uri(), NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(&uri(&password()), NoTls).await?;
     tokio::spawn(connection);
     let drop = format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; DROP SCHEMA IF EXISTS {STATE} CASCADE");
     client.batch_execute(&format!("{drop}; CREATE SCHEMA {SCHEMA}; SET search_path = {SCHEMA}")).await?;
