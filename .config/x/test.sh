@@ -19,6 +19,7 @@ free_ports() {
 }
 
 run_dir=
+# start_services [SERVICE...]: all of them when none is named
 start_services() {
     run_dir=$(mktemp -d "${TMPDIR:-/tmp}/whimbrel-test.XXXXXX")
     chmod 755 "$run_dir"   # as root, PostgreSQL runs as another user
@@ -28,7 +29,7 @@ start_services() {
     trap stop_services EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    "$services/services.sh" start || { keep_logs; die "the services did not start"; }
+    "$services/services.sh" start "$@" || { keep_logs; die "the services did not start"; }
     eval "$("$services/services.sh" env)"
 }
 

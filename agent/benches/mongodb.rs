@@ -11,12 +11,15 @@
     reason = "a bench may die of what it meets"
 )]
 
+#[path = "ceiling/mongodb.rs"]
+mod ceiling;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bson::{Document, RawDocumentBuf, doc};
-use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
-use mongodb::{Client, ClientSession, Database};
+use bson::{Document, doc};
+use ceiling::Encoded;
+use mongodb::Client;
 use whimbrel::batch::Batch;
 use whimbrel::config::raw::{CompositeId, MongoTarget as Raw, OddFieldNames};
 use whimbrel::config::secret::Secret;
@@ -160,40 +163,6 @@ impl Planned {
     }
 }
 
-/// The same rows, as the commands that carry them.
-struct Encoded {
-    claim: RawDocumentBuf,
-    update: RawDocumentBuf,
-}
-
-impl Encoded {
-    fn new(collection: &str, documents: &[Document], offset: i64) -> Self {
-        let updates: Vec<Document> =
-            documents.iter().map(|d| doc! {"q": {"_id": d.get("_id")}, "u": d, "upsert": true}).collect();
-        let update = doc! {"update": collection, "ordered": false, "updates": updates};
-        let next = offset + i64::try_from(documents.len()).unwrap();
-        let mut q = doc! {"_id": {"pipeline": "bench", "topic": TOPIC, "partition": 0}};
-        match offset {
-            0 => q.insert("next", doc! {"$exists": false}),
-            _ => q.insert("next", offset),
-        };
-        let u = doc! {"$set": {"next": next, "updated_at": bson::DateTime::from_millis(0)}, "$inc": {"epoch": 1_i64}};
-        let claim =
-            doc! {"update": "ceiling_offsets", "ordered": false, "updates": [{"q": q, "u": u, "upsert": offset == 0}]};
-        Self { claim: RawDocumentBuf::try_from(&claim).unwrap(), update: RawDocumentBuf::try_from(&update).unwrap() }
-    }
-
-    async fn send(self, db: &Database, session: &mut ClientSession) {
-        let confirmed = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-        session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(confirmed).await.unwrap();
-        let claimed = db.run_raw_command(self.claim).session(&mut *session).await.unwrap();
-        assert_eq!(claimed.get_i32("n").unwrap(), 1);
-        let written = db.run_raw_command(self.update).session(&mut *session).await.unwrap();
-        assert_eq!(usize::try_from(written.get_i32("n").unwrap()).unwrap(), ROWS);
-        session.commit_transaction().await.unwrap();
-    }
-}
-
 /// User and system time of this process.
 fn cpu() -> Duration {
     // SAFETY: the structure is plain data, and the call only fills it in.
@@ -257,7 +226,7 @@ async fn main() {
     let client = Client::with_uri_str(&uri).await.unwrap();
     let db = client.database("wb_bench");
     db.drop().await.unwrap();
-    for name in ["ceiling", "ceiling_offsets"] {
+    for name in ["ceiling", ceiling::OFFSETS] {
         db.create_collection(name).await.unwrap();
     }
     let once_layout = layout("once");
@@ -287,9 +256,9 @@ async fn main() {
             while found.advance().await.unwrap() {
                 documents.push(found.deserialize_current().unwrap());
             }
-            let encoded = Encoded::new("ceiling", &documents, offset);
+            let encoded = Encoded::new("ceiling", TOPIC, &documents, offset).unwrap();
             let begun = (Instant::now(), cpu());
-            encoded.send(&db, &mut session).await;
+            encoded.send(&db, &mut session).await.unwrap();
             sums[1][known].add(ROWS, begun.0.elapsed(), cpu() - begun.1);
 
             let plan = Planned::new(&least_layout, DeliveryMode::AtLeastOnce, first_key, offset);

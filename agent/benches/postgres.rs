@@ -5,6 +5,8 @@
 //! the clock starts; the target encodes its rows from a decoded batch, moves its offset by compare-and-set and commits.
 //! Contenders take turns within a round, each with a table of its own. CPU is this process's alone (getrusage).
 
+#[path = "ceiling/postgres.rs"]
+mod ceiling;
 #[path = "../src/target/fixture.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "shared with the tests, which use all of it and may unwrap")]
 mod fixture;
@@ -13,9 +15,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use ceiling::{Micros, Unnest};
 use fixture::{Planned, V, layout};
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls};
 use whimbrel::config::raw;
 use whimbrel::config::secret::Secret;
@@ -56,8 +58,6 @@ fn row(n: usize) -> Result<Row> {
     })
 }
 
-const COLUMNS: &str = "id, customer, status, email, note, placed, paid";
-
 /// A batch as the ceiling sends it: every column an array, encoded by the driver.
 struct Columns {
     ids: Vec<i64>,
@@ -67,23 +67,6 @@ struct Columns {
     notes: Vec<String>,
     placed: Vec<Micros>,
     paid: Vec<bool>,
-}
-
-/// A timestamp in PostgreSQL's own count; the driver has none without a calendar library.
-#[derive(Debug)]
-struct Micros(i64);
-
-impl ToSql for Micros {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(&self.0.to_be_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::TIMESTAMP
-    }
-
-    to_sql_checked!();
 }
 
 impl Columns {
@@ -153,7 +136,7 @@ fn columns(first: usize) -> Result<Columns> {
         statuses: rows.iter().map(|r| r.status).collect(),
         emails: rows.iter().map(|r| r.email.clone()).collect(),
         notes: rows.iter().map(|r| r.note.clone()).collect(),
-        placed: rows.iter().map(|r| Micros(r.placed - 946_684_800_000_000)).collect(),
+        placed: rows.iter().map(|r| Micros(r.placed)).collect(),
         paid: rows.iter().map(|r| r.paid).collect(),
     })
 }
@@ -203,22 +186,16 @@ async fn run(client: &Client, uri: &str, schema: &str) -> Result<()> {
             ))
             .await?;
     }
-    let set = COLUMNS.split(", ").skip(1).map(|c| format!("{c} = EXCLUDED.{c}")).collect::<Vec<_>>().join(", ");
-    let sql = format!(
-        "INSERT INTO ceiling ({COLUMNS}) SELECT c0, c1, c2, c3, c4, c5, c6
-         FROM UNNEST($1, $2, $3, $4, $5, $6, $7) AS u(c0, c1, c2, c3, c4, c5, c6)
-         ON CONFLICT (id) DO UPDATE SET {set}"
-    );
-    let types = [
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TIMESTAMP_ARRAY,
-        Type::BOOL_ARRAY,
+    let columns_of_ceiling = [
+        ("id", Type::INT8_ARRAY),
+        ("customer", Type::INT8_ARRAY),
+        ("status", Type::TEXT_ARRAY),
+        ("email", Type::TEXT_ARRAY),
+        ("note", Type::TEXT_ARRAY),
+        ("placed", Type::TIMESTAMP_ARRAY),
+        ("paid", Type::BOOL_ARRAY),
     ];
-    let statement = client.prepare_typed(&sql, &types).await?;
+    let upsert = Unnest::prepare(client, "ceiling", &columns_of_ceiling).await?;
     let raw = raw::PostgresTarget {
         uri: Secret::new(uri),
         schema: Some(schema.to_owned()),
@@ -247,7 +224,7 @@ async fn run(client: &Client, uri: &str, schema: &str) -> Result<()> {
         let built = firsts.iter().map(|f| columns(*f)).collect::<Result<Vec<_>>>()?;
         let (started, cpu) = (Instant::now(), cpu_time());
         for batch in &built {
-            client.execute(&statement, &batch.params()).await?;
+            upsert.send(client, &batch.params()).await?;
         }
         ceiling.add(started, cpu);
         for (contender, mode, layout, topic) in [

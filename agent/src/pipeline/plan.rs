@@ -105,7 +105,7 @@ impl Planner {
     /// cannot be written as failed; calling it again for the same or a smaller range is fine.
     pub fn plan(&mut self, batch: &mut Batch, range: Range<usize>) -> Plan {
         let mut plan = Plan::default();
-        let mut collected = Collected::default();
+        let mut collected = Collected { slots: HashTable::with_capacity(range.len()), ..Collected::default() };
         let mut parked_here: HashSet<ParkedKey> = HashSet::new();
         for index in range {
             let Some(event) = batch.events.get(index) else { break };

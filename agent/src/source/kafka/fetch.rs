@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::config::KafkaConfig;
+use super::headers::HeaderList;
 
 /// Headers the agent adds to a dead letter's record begin with this.
 const OURS: &str = "whimbrel.";
@@ -70,10 +71,8 @@ impl Fetcher {
 }
 
 fn record_of(message: &BorrowedMessage<'_>) -> FetchedRecord {
-    let headers = message.headers().into_iter().flat_map(|headers| {
-        let owned = headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
-        owned.collect::<Vec<_>>()
-    });
+    let headers = HeaderList::of(message);
+    let headers = headers.as_slice().iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)));
     FetchedRecord {
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),

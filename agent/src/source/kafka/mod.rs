@@ -4,6 +4,7 @@
 pub mod config;
 mod context;
 pub mod fetch;
+pub mod headers;
 pub mod watch;
 
 use std::collections::VecDeque;

@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# `./x bench`: the benches, with real servers of their own where a bench needs them. Sourced by ../../x.
+
+. .config/x/test.sh   # start_services
+
+run_bench() {
+    if [ $# -eq 0 ]; then
+        local name
+        for name in decode plugin_call mongodb postgres pipeline; do
+            say "bench $name"
+            (run_one "$name")   # a subshell: its servers stop when it ends
+        done
+        return
+    fi
+    run_one "$@"
+}
+
+# run_one NAME ARGS...: ARGS go to the bench
+run_one() {
+    local name=$1 needs=()
+    shift
+    case $name in
+        decode | plugin_call) ;;
+        mongodb) needs=(mongo) ;;
+        postgres) needs=(postgres) ;;
+        pipeline) needs=(kafka mongo postgres) ;;
+        peers)
+            name=pipeline needs=(kafka mongo connect)
+            set -- peers "$@"
+            ;;
+        *) die "no bench \"$name\"; there are: decode plugin_call mongodb postgres pipeline peers" ;;
+    esac
+    setup build
+    # Built first, so that no compiler runs beside what is measured.
+    cargo bench "${locked[@]}" -p whimbrel --bench "$name" --no-run
+    if [ ${#needs[@]} -gt 0 ]; then
+        setup tests
+        export PG_FSYNC=on CONNECT_FULL_JIT=1 MONGO_CACHE_GB=1
+        start_services "${needs[@]}"
+    fi
+    cargo bench "${locked[@]}" -p whimbrel --bench "$name" -- "$@"
+}
