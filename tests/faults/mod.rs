@@ -2,6 +2,7 @@
 
 mod chaos;
 mod group;
+mod letters_topic;
 mod mutants;
 mod outages;
 mod poison;
