@@ -5,6 +5,8 @@
 //! asked for. Rates are ratios: what else the machine does hits both sides, since they take turns. CPU time is that of
 //! the agent's process, from the kernel. A figure is the median of its rounds.
 
+#![expect(clippy::indexing_slicing, reason = "a bench: the JSON is its own, and a wrong turn may stop it")]
+
 mod agent;
 #[path = "../ceiling/mongodb.rs"]
 mod ceiling_mongodb;

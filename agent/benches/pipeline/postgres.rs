@@ -142,6 +142,7 @@ async fn compare(client: &Client, one: &str, other: &str) -> Result<()> {
 
 pub(crate) async fn measure(setup: &Setup, figures: &mut Figures) -> Result<()> {
     let (client, connection) = tokio_postgres::connect(&uri(&password()), NoTls).await?;
+    #[expect(clippy::disallowed_methods, reason = "ends with the bench")]
     tokio::spawn(connection);
     let drop = format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; DROP SCHEMA IF EXISTS {STATE} CASCADE");
     client.batch_execute(&format!("{drop}; CREATE SCHEMA {SCHEMA}; SET search_path = {SCHEMA}")).await?;
