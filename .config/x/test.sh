@@ -75,7 +75,8 @@ run_test() {
     if [ "${1:-}" = unit ]; then
         shift
         setup build
-        tested --workspace --exclude whimbrel-tests "${features[@]}" "$@"
+        # The whole workspace, so that the crates have the features they have in every other run and nothing is built twice.
+        tested --workspace --lib --bins "${features[@]}" "$@"
         return
     fi
     build_tests

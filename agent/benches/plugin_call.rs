@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use whimbrel::batch::Batch;
 use whimbrel::decode::{DecodeConfig, Decoder, Record};
-use whimbrel::plugin::{Cache, Engine, Instance, Limits, Plugin, bundled};
+use whimbrel::plugin::{Cache, Engine, Instance, Plugin, Setup, Transform, bundled};
 use whimbrel::stats::Instruments;
 use whimbrel::transform::{Chain, Link, TrapPolicy, View, mask_email};
 
@@ -108,10 +108,10 @@ fn loading(engine: &Engine, config: &str) -> Result<(), Box<dyn std::error::Erro
     Ok(())
 }
 
-fn start(engine: &Engine, name: &str, config: &str) -> Instance<View> {
+fn start(engine: &Engine, name: &str, config: &str) -> Instance<Transform<View>> {
     let bytes = bundled::find(name).unwrap_or_default();
-    let plugin = Plugin::load(engine, &Cache::none(), name, bytes, Limits::default(), config.to_owned())
-        .unwrap_or_else(|error| stop(&error));
+    let plugin =
+        Plugin::load(engine, &Cache::none(), bytes, Setup::new(name, config)).unwrap_or_else(|error| stop(&error));
     Arc::new(plugin).start().unwrap_or_else(|error| stop(&error))
 }
 

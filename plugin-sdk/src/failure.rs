@@ -27,6 +27,20 @@ impl Failure {
         Failure { code: code.into(), message: message.into(), retryable: false }
     }
 
+    /// What an HTTP status other than 2xx means: 408, 425, 429 and 5xx may pass.
+    ///
+    /// ```
+    /// use whimbrel_plugin::Failure;
+    ///
+    /// assert!(Failure::status(429).retryable);
+    /// assert!(!Failure::status(404).retryable);
+    /// ```
+    #[must_use]
+    pub fn status(status: u16) -> Self {
+        let retryable = matches!(status, 408 | 425 | 429 | 500..=599);
+        Failure { retryable, ..Failure::new("status", format!("the server answered with {status}")) }
+    }
+
     /// A failure that the same call may survive later.
     pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> Self {
         Failure { retryable: true, ..Failure::new(code, message) }

@@ -1,6 +1,7 @@
 //! Plugins for the Whimbrel agent, in a dozen lines.
 //!
-//! A plugin is a crate of type `cdylib` whose one type is its configuration and implements a trait. Compiled for
+//! A plugin is a crate of type `cdylib` whose one type is its configuration and implements a trait: [`Transform`] changes
+//! events, [`Rule`] judges statistics, [`Channel`] tells people, [`Migration`] changes a database. Compiled for
 //! `wasm32-unknown-unknown` and encoded as a component it runs inside the agent's sandbox; in a plain `cargo test`
 //! the same code runs natively over events in memory ([`testing`]).
 //!
@@ -19,21 +20,28 @@
 //! }
 //! ```
 //!
-//! What never happens here: I/O, clocks, threads. A plugin has only what the agent hands it.
+//! What never happens here: I/O, threads, a clock of the plugin's own. A plugin has only what the agent hands it, and that
+//! only as far as the operator granted it.
 
 extern crate self as whimbrel_plugin;
 
 pub mod config;
+pub mod http;
 pub mod json;
 pub mod manifest;
 pub mod schema;
 
 mod batch;
+mod channel;
 mod context;
 mod dictionary;
 mod failure;
 mod glob;
+mod mail;
+mod migration;
 mod packed;
+mod rule;
+mod stats;
 mod transform;
 mod value;
 
@@ -51,19 +59,28 @@ use native as host;
 pub mod testing;
 
 pub use batch::{Batch, Edit, RowText};
-pub use context::{Context, Level};
+pub use channel::{Alert, Channel, Status};
+pub use context::{ChannelContext, Context, Level, Metrics, MigrationContext, State};
 pub use dictionary::Dictionary;
 pub use failure::Failure;
 pub use glob::Glob;
+pub use mail::Mail;
+pub use migration::Migration;
 pub use packed::Packed;
+pub use rule::{Finding, Rule};
+pub use stats::{Point, Series, Severity, Window};
 pub use transform::Transform;
 pub use value::Value;
-pub use whimbrel_plugin_macros::{Config, transform};
+pub use whimbrel_plugin_macros::{Config, channel, migration, rule, transform};
 
 /// What a plugin file opens with.
 pub mod prelude {
     pub use crate::config::Config;
-    pub use crate::{Batch, Config, Context, Edit, Failure, Glob, Level, Transform, transform};
+    pub use crate::{Alert, Channel, ChannelContext, Status, channel};
+    pub use crate::{Batch, Edit, Glob, Transform, transform};
+    pub use crate::{Config, Context, Failure, Level, Value};
+    pub use crate::{Finding, Point, Rule, Series, Severity, Window, rule};
+    pub use crate::{Migration, MigrationContext, migration};
 }
 
 /// The guide's example compiles and does what the guide says.

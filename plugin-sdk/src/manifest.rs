@@ -22,6 +22,10 @@ pub struct Manifest {
     pub description: &'static str,
     /// What may be configured.
     pub config: &'static Schema,
+    /// Origins it sends requests to; none: whatever is granted.
+    pub http: Option<&'static [&'static str]>,
+    /// Names of secrets it uses; none: whatever is granted.
+    pub secrets: Option<&'static [&'static str]>,
 }
 
 impl Manifest {
@@ -53,6 +57,12 @@ impl Manifest {
         writer.member("description", self.description);
         writer.raw(r#","config":"#);
         writer.schema(self.config, "", "");
-        writer.raw("}");
+        writer.raw(r#","wants":{"#);
+        writer.names("http", self.http);
+        if self.http.is_some() && self.secrets.is_some() {
+            writer.raw(",");
+        }
+        writer.names("secrets", self.secrets);
+        writer.raw("}}");
     }
 }

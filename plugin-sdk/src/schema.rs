@@ -125,6 +125,22 @@ impl<const N: usize> Writer<N> {
         }
     }
 
+    /// Appends `"name":["text",…]`, or nothing where there is no list.
+    pub(crate) const fn names(&mut self, name: &str, texts: Option<&[&str]>) {
+        let Some(texts) = texts else { return };
+        self.text(name);
+        self.raw(":[");
+        let mut i = 0;
+        while i < texts.len() {
+            if i > 0 {
+                self.byte(b',');
+            }
+            self.text(texts[i]);
+            i += 1;
+        }
+        self.raw("]");
+    }
+
     /// Appends a schema, with an annotation or two before the closing brace.
     pub(crate) const fn schema(&mut self, schema: &Schema, description: &str, default: &str) {
         match schema {

@@ -8,7 +8,8 @@ use crate::failure::Failure;
 /// Changes, drops or refuses events on their way from the source to the target.
 ///
 /// The type is its configuration: it is made from the agent's config once and lives as long as the instance.
-/// Do not rely on state between calls: after a trap the agent starts again from the configuration.
+/// Do not rely on fields between calls: after a trap, and after a while, the agent starts again from the configuration.
+/// What must not be forgotten belongs into [`Context::state`].
 ///
 /// ```
 /// use whimbrel_plugin::prelude::*;

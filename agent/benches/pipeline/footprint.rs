@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use whimbrel::plugin::{Cache, Engine, Limits, Origin, Plugin, bundled};
+use whimbrel::plugin::{Cache, Engine, Origin, Plugin, Setup, Transform, bundled};
 use whimbrel::transform::View;
 
 use super::agent::{Agent, config};
@@ -49,8 +49,8 @@ fn load(directory: &Path) -> Result<Duration> {
     let engine = Engine::new()?;
     let cache = Cache::at(directory.join("plugins"));
     let begun = Instant::now();
-    let plugin: Plugin<View> =
-        Plugin::load(&engine, &cache, "mask-fields", bytes, Limits::default(), section[0]["config"].to_string())?;
+    let setup = Setup::new("mask-fields", &section[0]["config"].to_string());
+    let plugin: Plugin<Transform<View>> = Plugin::load(&engine, &cache, bytes, setup)?;
     let took = begun.elapsed();
     ensure!(plugin.origin() == Origin::Cached, "the plugin was not in the cache");
     Ok(took)

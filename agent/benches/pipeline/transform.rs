@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use whimbrel::batch::Batch;
 use whimbrel::decode::{DecodeConfig, Decoder, Record};
-use whimbrel::plugin::{Cache, Engine, Limits, Plugin, bundled};
+use whimbrel::plugin::{Cache, Engine, Plugin, Setup, bundled};
 use whimbrel::stats::Instruments;
 use whimbrel::transform::{Chain, Link, TrapPolicy, mask_email};
 
@@ -81,7 +81,7 @@ fn chain() -> Result<Chain> {
     let bytes = bundled::find("mask-fields").context("the plugin is not bundled")?;
     let section = two_columns();
     let config = section[0]["config"].to_string();
-    let plugin = Plugin::load(&Engine::new()?, &Cache::none(), "mask-fields", bytes, Limits::default(), config)?;
+    let plugin = Plugin::load(&Engine::new()?, &Cache::none(), bytes, Setup::new("mask-fields", &config))?;
     let link = Link::new(Arc::new(plugin).start()?, TrapPolicy::Halt, &Instruments::detached(Arc::new(|| 0)));
     Ok(Chain::new(vec![link]))
 }

@@ -14,7 +14,6 @@ use super::Exit;
 use crate::batch::unpack_headers;
 use crate::config::{self, PipelineConfig};
 use crate::pipeline::redrive::{self, Redriven};
-use crate::plugin::Engine;
 use crate::runtime::tls;
 use crate::source::kafka::watch::now_ms;
 use crate::stats::Instruments;
@@ -210,10 +209,10 @@ fn again(
     filter: &DeadLetterFilter,
     runtime: &tokio::runtime::Runtime,
 ) -> anyhow::Result<Redriven> {
-    let engine = Engine::new().context("the plugin engine could not be started")?;
+    let sandbox = super::run::sandbox(plugins)?;
     // Counted nowhere: this process has no metrics page.
     let instruments = Instruments::detached(std::sync::Arc::new(now_ms));
-    let mut chain = transform::build(&engine, &super::run::cache(plugins), &config.transform, &instruments)
+    let mut chain = transform::build(&sandbox, &config.settings.name, &config.transform, &instruments)
         .with_context(|| format!("pipeline `{}`", config.settings.name))?;
     let mut target = super::run::target(&config.target);
     let work = redrive::redrive(&config.settings, &mut *target, &mut chain, filter);

@@ -8,10 +8,9 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Exit;
-use super::run::{cache, start};
+use super::run::{sandbox, start};
 use crate::config::units::Millis;
 use crate::demo::{self, Options};
-use crate::plugin::Engine;
 use crate::runtime::tls;
 
 /// Arguments of `whimbrel demo`.
@@ -69,9 +68,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         .context("the async runtime could not be started")?;
     let start = Arc::new(|config: &crate::config::AgentConfig, telemetry: &crate::runtime::telemetry::Telemetry| {
         let pipeline = config.pipelines.first().context("the demo's configuration has no pipeline")?;
-        let engine = Engine::new().context("the plugin engine could not be started")?;
-        let cache = cache(&config.plugins);
-        Ok(start(pipeline, &engine, &cache, &telemetry.instruments, &telemetry.traces)?)
+        Ok(start(pipeline, &sandbox(&config.plugins)?, &telemetry.instruments, &telemetry.traces)?)
     });
     let mut out = std::io::stdout();
     let summary = runtime.block_on(demo::run(options, start, &mut out))?;

@@ -15,7 +15,7 @@ use crate::connect::client::Client;
 use crate::connect::supervisor::Supervisor;
 use crate::export::http::{Surface, serve};
 use crate::pipeline::{self, Handle, Parts};
-use crate::plugin::{Cache, Engine};
+use crate::plugin::{Cache, Engine, Sandbox, Services};
 use crate::runtime::shutdown::{Shutdown, on_signals};
 use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
 use crate::runtime::telemetry::Telemetry;
@@ -139,20 +139,18 @@ fn start_all(
     instruments: &Instruments,
     traces: &crate::export::trace::Traces,
 ) -> anyhow::Result<Vec<Handle>> {
-    let engine = Engine::new().context("the plugin engine could not be started")?;
-    let cache = cache(&config.plugins);
-    config.pipelines.iter().map(|pipeline| start(pipeline, &engine, &cache, instruments, traces)).collect()
+    let sandbox = sandbox(&config.plugins)?;
+    config.pipelines.iter().map(|pipeline| start(pipeline, &sandbox, instruments, traces)).collect()
 }
 
 /// Starts one pipeline.
 pub(crate) fn start(
     config: &PipelineConfig,
-    engine: &Engine,
-    cache: &Cache,
+    sandbox: &Sandbox,
     instruments: &Instruments,
     traces: &crate::export::trace::Traces,
 ) -> anyhow::Result<Handle> {
-    let chain = transform::build(engine, cache, &config.transform, instruments)
+    let chain = transform::build(sandbox, &config.settings.name, &config.transform, instruments)
         .with_context(|| format!("pipeline `{}`", config.settings.name))?;
     let observer = Observer::new(&config.settings.name, "kafka", config.target.kind(), config.lag, instruments.clone());
     observer.group(&config.settings.kafka.group);
@@ -176,8 +174,14 @@ pub(crate) fn target(config: &TargetConfig) -> Box<dyn Target> {
     }
 }
 
+/// What the plugins of this process share.
+pub(crate) fn sandbox(config: &PluginsConfig) -> anyhow::Result<Sandbox> {
+    let engine = Engine::new().context("the plugin engine could not be started")?;
+    Ok(Sandbox { engine, cache: cache(config), services: Services::default() })
+}
+
 /// Where compiled plugins are kept: as configured, else the user's cache directory, else nowhere.
-pub(crate) fn cache(config: &PluginsConfig) -> Cache {
+fn cache(config: &PluginsConfig) -> Cache {
     let user = || {
         let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))

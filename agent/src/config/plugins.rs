@@ -6,6 +6,7 @@ use super::invalid::Invalid;
 use super::raw;
 use super::suggest::nearest;
 use crate::plugin::bundled::BUNDLED;
+use crate::plugin::{BreakerLimits, Grants, Limits};
 
 /// A plugin whose whole purpose is that nothing passes it untouched.
 const MASKING: &str = "mask-fields";
@@ -52,13 +53,53 @@ pub fn check_transform(raw: &raw::Transform) -> Result<(), Invalid> {
             "write `halt` or `dead_letter`",
         ));
     }
-    if raw.limits.memory.is_some_and(|size| !(MIN_MEMORY..=MAX_MEMORY).contains(&size.0)) {
+    check_limits(&raw.limits)?;
+    grants(&raw.grants).map(drop)
+}
+
+fn check_limits(limits: &raw::Limits) -> Result<(), Invalid> {
+    if limits.memory.is_some_and(|size| !(MIN_MEMORY..=MAX_MEMORY).contains(&size.0)) {
         return Err(Invalid::new("limits.memory", "outside 1MiB to 4GiB", "write a size such as `64MiB`"));
     }
-    if raw.limits.call.is_some_and(|time| time.0.is_zero()) {
+    if limits.call.is_some_and(|time| time.0.is_zero()) {
         return Err(Invalid::new("limits.call", "no time at all", "write a duration such as `1s`, or leave it out"));
     }
+    if limits.traps == Some(0) {
+        return Err(Invalid::new("limits.traps", "not a number of traps", "write 1 or more, or leave it out"));
+    }
     Ok(())
+}
+
+/// The limits written for a plugin, and the defaults for the rest.
+#[must_use]
+pub fn limits(raw: &raw::Limits) -> Limits {
+    let defaults = Limits::default();
+    Limits {
+        call: raw.call.map_or(defaults.call, |time| time.0),
+        memory: raw.memory.map_or(defaults.memory, |size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+        recycle_after: raw.recycle_after.map_or(defaults.recycle_after, |time| time.0),
+        breaker: BreakerLimits { traps: raw.traps.unwrap_or(defaults.breaker.traps), ..defaults.breaker },
+        ..defaults
+    }
+}
+
+/// The most state one plugin may keep: it is held in memory while the plugin runs.
+const MAX_STATE: u64 = 256 << 20;
+
+/// The grants written for a plugin.
+///
+/// # Errors
+/// When one makes no sense.
+pub fn grants(raw: &raw::Grants) -> Result<Grants, Invalid> {
+    if raw.state.is_some_and(|size| !(1..=MAX_STATE).contains(&size.0)) {
+        return Err(Invalid::new("grants.state", "outside 1B to 256MiB", "write a size such as `1MiB`"));
+    }
+    Ok(Grants {
+        state: raw.state.map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+        metrics: raw.metrics,
+        clock: raw.clock,
+        ..Grants::default()
+    })
 }
 
 fn check_code(plugin: &str) -> Result<(), Invalid> {

@@ -285,6 +285,21 @@ pub struct Transform {
     /// Limits of each call.
     #[serde(default)]
     pub limits: Limits,
+    /// What the plugin may use beyond its batch and the log. Nothing, unless written here.
+    #[serde(default)]
+    pub grants: Grants,
+}
+
+/// What a transform may use. An interface that it uses and that is not granted keeps it from loading.
+#[derive(Clone, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// How much state the agent keeps for it between calls.
+    pub state: Option<ByteSize>,
+    /// Series of its own, `plugin_custom_*{plugin,name}`.
+    pub metrics: bool,
+    /// The wall clock.
+    pub clock: bool,
 }
 
 /// Trap policy.
@@ -308,6 +323,10 @@ pub struct Limits {
     pub call: Option<Millis>,
     /// Most linear memory. Default 64MiB.
     pub memory: Option<ByteSize>,
+    /// So many traps within 60s put the plugin into quarantine. Default 5.
+    pub traps: Option<u32>,
+    /// How long an instance serves before a fresh one takes its place between two calls. Default 1h.
+    pub recycle_after: Option<Millis>,
 }
 
 /// A target.
@@ -564,6 +583,7 @@ opaque_debug!(
     Decode,
     Transform,
     Limits,
+    Grants,
     MongoTarget,
     PostgresTarget,
     SqliteTarget,

@@ -301,6 +301,9 @@ impl Reader {
         let due =
             self.state.later.as_ref().is_some_and(|l| l.at <= Instant::now() || l.resumes != self.shared.resumes());
         if due && let Some(later) = self.state.later.take() {
+            if later.resumes != self.shared.resumes() {
+                self.chain.pardon();
+            }
             self.ask_offsets(later.partitions, later.seek);
         }
     }

@@ -2,7 +2,7 @@
 //! batch; this module knows neither the stage nor how events are stored. Everything a guest hands over has been
 //! checked by `host` before it comes here: lengths fit, texts are UTF-8, rows exist.
 
-use super::bindings::whimbrel::plugin::{events, types};
+use super::bindings::{events, types};
 
 pub use events::{Dictionary, Value};
 pub use types::Failure;

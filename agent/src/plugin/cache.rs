@@ -78,11 +78,13 @@ impl Cache {
 fn entry_name(engine: &Engine, bytes: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     engine.wasmtime().precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", hex(&Sha256::digest(bytes)), hasher.finish())
+    format!("{}-{:016x}.cwasm", digest(bytes), hasher.finish())
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of a component's file, in hex.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The code in an entry; none when there is no entry.

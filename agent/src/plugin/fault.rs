@@ -75,6 +75,11 @@ pub enum CallError {
     /// The instance is gone.
     #[error("the plugin trapped: {0}")]
     Trapped(Trap),
+    /// It trapped so often that it is not called any more.
+    #[error(
+        "the plugin is in quarantine: it trapped too often; mend or replace it, then reload it or resume the pipeline"
+    )]
+    Quarantined,
 }
 
 /// Why a plugin cannot be used.
@@ -113,6 +118,15 @@ pub enum LoadError {
         plugin: String,
         /// How.
         trap: Trap,
+    },
+    /// What it kept cannot be read.
+    #[error("plugin {plugin} cannot have its state")]
+    State {
+        /// Its name.
+        plugin: String,
+        /// Why.
+        #[source]
+        source: super::store::StateError,
     },
     /// It does not accept its configuration.
     #[error("plugin {plugin} refuses its configuration: {message}")]

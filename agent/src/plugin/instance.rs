@@ -1,64 +1,105 @@
-//! A plugin ready to run, and one running instance of it. An instance serves call after call until a trap ends it; the next
-//! call gets a new one from the linked component. Calls block: never make them on an async worker.
+//! A plugin ready to run, and one running instance of it. An instance serves call after call until a trap ends it or its
+//! time is over; the next call gets a new one from the linked component. Calls block: never make them on an async worker.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::Store;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::Linker;
 
-use super::batch::EventBatch;
-use super::bindings::{EventTransform, EventTransformPre};
-use super::cache::{Cache, Origin, hex};
+use super::batch::Failure;
+use super::breaker::Breaker;
+use super::cache::{Cache, Origin, digest};
 use super::engine::Engine;
 use super::fault::{CallError, LoadError, Trap, TrapCause};
-use super::host::{Access, State, Violation, cleaned};
+use super::host::log::cleaned;
+use super::host::{State, Violation};
 use super::limits::Limits;
-use super::manifest::{Kind, Manifest};
-use sha2::{Digest, Sha256};
+use super::manifest::Manifest;
+use super::rights::Grants;
+use super::services::Services;
+use super::store::Pending;
+use super::world::{World, link};
 
-/// A transform plugin, checked, compiled and linked, with its configuration.
-pub struct Plugin<B: EventBatch> {
+/// How a plugin is to run: everything but its code.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What configuration, logs and metrics call it.
+    pub name: String,
+    /// Under which name its state is kept; different for each place a plugin stands in.
+    pub owner: String,
+    /// The JSON for its instances.
+    pub config: String,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it may do.
+    pub grants: Grants,
+    /// What does it for it.
+    pub services: Services,
+}
+
+impl Setup {
+    /// A plugin with the default limits, no grants, and state in memory.
+    #[must_use]
+    pub fn new(name: &str, config: &str) -> Self {
+        Setup {
+            name: name.to_owned(),
+            owner: name.to_owned(),
+            config: config.to_owned(),
+            limits: Limits::default(),
+            grants: Grants::default(),
+            services: Services::default(),
+        }
+    }
+}
+
+/// A plugin of one kind, checked, compiled and linked, with its configuration.
+pub struct Plugin<W: World> {
     name: Arc<str>,
     manifest: Manifest,
     digest: String,
     origin: Origin,
     engine: Engine,
-    pre: EventTransformPre<State<B>>,
-    limits: Limits,
-    config: String,
+    pre: W::Pre,
+    rights: Arc<Grants>,
+    setup: Setup,
 }
 
-impl<B: EventBatch> fmt::Debug for Plugin<B> {
+impl<W: World> fmt::Debug for Plugin<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin").field("name", &self.name).field("digest", &self.digest).finish_non_exhaustive()
     }
 }
 
-impl<B: EventBatch> Plugin<B> {
-    /// Checks, compiles and links a component. `name` is what configuration, logs and metrics call it; `config` is
-    /// the JSON for its instances.
+impl<W: World> Plugin<W> {
+    /// Checks, compiles and links a component.
     ///
     /// # Errors
-    /// When the file is not a transform plugin this agent can run. Its configuration is tried by [`Plugin::start`].
-    pub fn load(
-        engine: &Engine,
-        cache: &Cache,
-        name: &str,
-        bytes: &[u8],
-        limits: Limits,
-        config: String,
-    ) -> Result<Self, LoadError> {
-        let manifest = Manifest::of(bytes, Kind::Transform)?;
-        let plugin = || name.to_owned();
+    /// When the file is not a plugin of this kind that this agent can run with these grants. Its configuration is tried by
+    /// [`Plugin::start`].
+    pub fn load(engine: &Engine, cache: &Cache, bytes: &[u8], setup: Setup) -> Result<Self, LoadError> {
+        let manifest = Manifest::of(bytes, W::KIND)?;
+        let rights = Arc::new(setup.grants.clone().narrowed(&manifest)?);
+        let plugin = || setup.name.clone();
         let (component, origin) =
             cache.load(engine, bytes).map_err(|source| LoadError::Compile { plugin: plugin(), source })?;
-        let link = |source| LoadError::Link { plugin: plugin(), world: Kind::Transform.world(), source };
         let mut linker = Linker::new(engine.wasmtime());
-        EventTransform::add_to_linker::<State<B>, Access<B>>(&mut linker, |state| state).map_err(link)?;
-        let pre = linker.instantiate_pre(&component).and_then(EventTransformPre::new).map_err(link)?;
-        let digest = hex(&Sha256::digest(bytes));
-        Ok(Plugin { name: name.into(), manifest, digest, origin, engine: engine.clone(), pre, limits, config })
+        let pre = link::<W>(&mut linker, manifest.imports.iter().copied())
+            .and_then(|()| linker.instantiate_pre(&component))
+            .and_then(W::pre)
+            .map_err(|source| LoadError::Link { plugin: plugin(), world: W::KIND.world(), source })?;
+        let digest = digest(bytes);
+        Ok(Plugin {
+            name: setup.name.as_str().into(),
+            manifest,
+            digest,
+            origin,
+            engine: engine.clone(),
+            pre,
+            rights,
+            setup,
+        })
     }
 
     /// What configuration, logs and metrics call it.
@@ -85,56 +126,78 @@ impl<B: EventBatch> Plugin<B> {
         self.origin
     }
 
+    /// How it runs.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// Starts an instance and configures it.
     ///
     /// # Errors
     /// When the configuration is refused, or the plugin traps over it.
-    pub fn start(self: &Arc<Self>) -> Result<Instance<B>, LoadError> {
+    pub fn start(self: &Arc<Self>) -> Result<Instance<W>, LoadError> {
         let live = self.instantiate()?;
-        Ok(Instance { plugin: Arc::clone(self), live: Some(live) })
+        let breaker = Breaker::new(self.setup.limits.breaker);
+        Ok(Instance { plugin: Arc::clone(self), live: Some(live), breaker })
     }
 
-    fn instantiate(&self) -> Result<Live<B>, LoadError> {
-        let mut store = Store::new(self.engine.wasmtime(), State::new(Arc::clone(&self.name), &self.limits));
+    fn instantiate(&self) -> Result<Live<W>, LoadError> {
+        let limits = &self.setup.limits;
+        let name = || self.name.to_string();
+        let kept = match self.rights.state {
+            None => Pending::new(super::store::Entries::new(), 0),
+            Some(quota) => {
+                let stored = self.setup.services.store.load(&self.setup.owner);
+                Pending::new(stored.map_err(|source| LoadError::State { plugin: name(), source })?, quota)
+            }
+        };
+        let services = self.setup.services.clone();
+        let state = State::new(Arc::clone(&self.name), limits, Arc::clone(&self.rights), services, kept);
+        let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(self.limits.output);
-        store.set_epoch_deadline(self.limits.ticks());
-        let started = self.pre.instantiate(&mut store).and_then(|world| {
-            let answer = world.whimbrel_plugin_lifecycle().call_configure(&mut store, &self.config)?;
-            Ok((world, answer))
+        store.set_hostcall_fuel(limits.output);
+        store.set_epoch_deadline(limits.ticks());
+        let started = W::instantiate(&self.pre, &mut store).and_then(|exports| {
+            let answer = W::configure(&exports, &mut store, &self.setup.config)?;
+            Ok((exports, answer))
         });
         match started {
-            Ok((world, Ok(()))) => Ok(Live { store, world }),
-            Ok((_, Err(refused))) => {
-                Err(LoadError::Config { plugin: self.name.to_string(), message: cleaned(refused).message })
+            Ok((exports, Ok(()))) => {
+                let mut live = Live { store, exports, started: Instant::now() };
+                live.keep(&self.setup).map_err(|trap| LoadError::Start { plugin: name(), trap })?;
+                Ok(live)
             }
-            Err(error) => Err(LoadError::Start { plugin: self.name.to_string(), trap: trap_of(&error, store.data()) }),
+            Ok((_, Err(refused))) => Err(LoadError::Config { plugin: name(), message: cleaned(refused).message }),
+            Err(error) => Err(LoadError::Start { plugin: name(), trap: trap_of(&error, store.data()) }),
         }
     }
 }
 
-struct Live<B: EventBatch> {
-    store: Store<State<B>>,
-    world: EventTransform,
+struct Live<W: World> {
+    store: Store<State<W::Loan>>,
+    exports: W::Exports,
+    started: Instant,
 }
 
 /// A running plugin.
-pub struct Instance<B: EventBatch> {
-    plugin: Arc<Plugin<B>>,
-    /// None after a trap, until the next call.
-    live: Option<Live<B>>,
+pub struct Instance<W: World> {
+    plugin: Arc<Plugin<W>>,
+    /// None after a trap or a recycling, until the next call.
+    live: Option<Live<W>>,
+    breaker: Breaker,
 }
 
-impl<B: EventBatch> fmt::Debug for Instance<B> {
+impl<W: World> fmt::Debug for Instance<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance").field("plugin", &self.plugin).field("live", &self.live.is_some()).finish()
     }
 }
 
-impl<B: EventBatch> Instance<B> {
+impl<W: World> Instance<W> {
     /// The plugin it runs.
     #[must_use]
-    pub fn plugin(&self) -> &Arc<Plugin<B>> {
+    pub fn plugin(&self) -> &Arc<Plugin<W>> {
         &self.plugin
     }
 
@@ -144,60 +207,106 @@ impl<B: EventBatch> Instance<B> {
         self.live.as_ref().map_or(0, |live| live.store.data().memory.used)
     }
 
-    /// Lets the plugin work on a batch, which comes back in every case. What the plugin wrote stands when the call ended
-    /// well; otherwise the batch is as it was before.
-    ///
-    /// # Errors
-    /// When the plugin refused the batch, or trapped: then this instance is gone and the next call starts another.
-    pub fn apply(&mut self, batch: B) -> (B, Result<(), CallError>) {
-        let live = match self.live.take() {
+    /// Whether it trapped so often that it is called no more until [`Instance::pardon`].
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// Ends a quarantine: somebody says that the plugin may try again.
+    pub fn pardon(&mut self) {
+        self.breaker.close();
+    }
+
+    /// Counts a trap that a call did not count itself.
+    pub fn count_trap(&mut self) {
+        self.breaker.trapped(Instant::now());
+    }
+
+    /// Makes one call with something lent for its length, which comes back in every case. A trap always counts.
+    pub(super) fn call<R>(
+        &mut self,
+        loan: W::Loan,
+        run: impl FnOnce(&W::Exports, &mut Store<State<W::Loan>>) -> wasmtime::Result<Result<R, Failure>>,
+    ) -> (W::Loan, Result<R, CallError>) {
+        let (loan, outcome) = self.call_uncounted(loan, run);
+        if let Err(CallError::Trapped(_)) = &outcome {
+            self.count_trap();
+        }
+        (loan, outcome)
+    }
+
+    /// Like [`Instance::call`] for calls whose traps the caller looks into before it counts them.
+    pub(super) fn call_uncounted<R>(
+        &mut self,
+        loan: W::Loan,
+        run: impl FnOnce(&W::Exports, &mut Store<State<W::Loan>>) -> wasmtime::Result<Result<R, Failure>>,
+    ) -> (W::Loan, Result<R, CallError>) {
+        if self.breaker.is_open() {
+            return (loan, Err(CallError::Quarantined));
+        }
+        let setup = &self.plugin.setup;
+        let mut live = match self.live.take() {
             Some(live) => live,
             None => match self.plugin.instantiate() {
                 Ok(live) => live,
                 // It started before with the same configuration, so this is a fault at run time.
-                Err(LoadError::Start { trap, .. }) => return (batch, Err(CallError::Trapped(trap))),
                 Err(error) => {
-                    return (
-                        batch,
-                        Err(CallError::Trapped(Trap { cause: TrapCause::Fault, message: error.to_string() })),
-                    );
+                    let trap = match error {
+                        LoadError::Start { trap, .. } => trap,
+                        error => Trap { cause: TrapCause::Fault, message: error.to_string() },
+                    };
+                    return (loan, Err(CallError::Trapped(trap)));
                 }
             },
         };
-        let (live, batch, outcome) = live.apply(batch, &self.plugin.limits);
-        self.live = live;
-        (batch, outcome)
+        live.store.data_mut().loan = Some(loan);
+        live.store.data_mut().begin(&setup.limits);
+        live.store.set_epoch_deadline(setup.limits.ticks());
+        let answer = run(&live.exports, &mut live.store);
+        #[expect(clippy::expect_used, reason = "host functions borrow the loan, nothing takes it")]
+        let loan = live.store.data_mut().loan.take().expect("the loan is still there");
+        // Takes the live part apart only where it goes on: an instance that trapped cannot be called again.
+        let outcome = match answer {
+            Ok(Ok(value)) => live.keep(setup).map(|()| value).map_err(CallError::Trapped),
+            Ok(Err(refused)) => {
+                live.store.data_mut().kept.rollback();
+                Err(CallError::Refused(cleaned(refused)))
+            }
+            Err(error) => Err(CallError::Trapped(trap_of(&error, live.store.data()))),
+        };
+        let trapped = matches!(outcome, Err(CallError::Trapped(_)));
+        if !trapped && !live.is_spent(&setup.limits) {
+            self.live = Some(live);
+        }
+        (loan, outcome)
     }
 }
 
-impl<B: EventBatch> Live<B> {
-    /// Takes itself, so that an instance that trapped cannot be called again.
-    fn apply(mut self, batch: B, limits: &Limits) -> (Option<Self>, B, Result<(), CallError>) {
-        self.store.data_mut().batch = Some(batch);
-        self.store.set_epoch_deadline(limits.ticks());
-        let answer = self.world.whimbrel_plugin_transform().call_apply(&mut self.store, Resource::new_borrow(0));
-        #[expect(clippy::expect_used, reason = "host functions borrow the batch, nothing takes it")]
-        let mut batch = self.store.data_mut().batch.take().expect("the batch is still there");
-        match answer {
-            Ok(Ok(())) => {
-                batch.commit();
-                (Some(self), batch, Ok(()))
-            }
-            Ok(Err(refused)) => {
-                batch.rollback();
-                (Some(self), batch, Err(CallError::Refused(cleaned(refused))))
-            }
-            Err(error) => {
-                batch.rollback();
-                let trap = trap_of(&error, self.store.data());
-                (None, batch, Err(CallError::Trapped(trap)))
-            }
+impl<W: World> Live<W> {
+    /// Stores what the call changed of the plugin's state.
+    fn keep(&mut self, setup: &Setup) -> Result<(), Trap> {
+        let kept = &mut self.store.data_mut().kept;
+        if kept.changes().is_empty() {
+            return Ok(());
         }
+        match setup.services.store.save(&setup.owner, kept.changes()) {
+            Ok(()) => {
+                kept.commit();
+                Ok(())
+            }
+            Err(error) => Err(Trap { cause: TrapCause::Fault, message: error.to_string() }),
+        }
+    }
+
+    /// Whether the next call should get a fresh instance: memory of a guest never shrinks, and what leaks in it ends so.
+    fn is_spent(&self, limits: &Limits) -> bool {
+        self.started.elapsed() >= limits.recycle_after || self.store.data().memory.used > limits.recycle_above()
     }
 }
 
 /// Names what ended an instance. The engine's own words come last: they are the least helpful ones.
-fn trap_of<B>(error: &wasmtime::Error, state: &State<B>) -> Trap {
+fn trap_of<L>(error: &wasmtime::Error, state: &State<L>) -> Trap {
     if let Some(violation) = error.downcast_ref::<Violation>() {
         return Trap { cause: violation.cause, message: violation.message.to_owned() };
     }

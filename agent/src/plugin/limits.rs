@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
 
+use super::breaker::BreakerLimits;
+
 /// How long one tick of the engine's clock is. Deadlines are this coarse; a finer tick would wake the machine for
 /// nothing.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -20,6 +22,10 @@ pub struct Limits {
     pub output: usize,
     /// How many lines it may log in a second; as many may come at once.
     pub log_lines: u32,
+    /// How long an instance serves before it is replaced between two calls.
+    pub recycle_after: Duration,
+    /// How many traps quarantine the plugin.
+    pub breaker: BreakerLimits,
 }
 
 impl Default for Limits {
@@ -33,11 +39,21 @@ impl Default for Limits {
             // A whole batch at its usual bound, written back as text.
             output: 16 << 20,
             log_lines: 20,
+            // What a guest leaks is gone after this; a new instance costs some microseconds.
+            recycle_after: Duration::from_secs(3600),
+            breaker: BreakerLimits::default(),
         }
     }
 }
 
 impl Limits {
+    /// With more linear memory than this, in bytes, an instance is replaced between two calls: it is close to its limit,
+    /// and WebAssembly has no way to give memory back.
+    #[must_use]
+    pub fn recycle_above(&self) -> usize {
+        self.memory / 4 * 3
+    }
+
     /// The call's budget in engine ticks: never less than the wanted time, since the first tick may be about to end.
     #[must_use]
     pub fn ticks(&self) -> u64 {

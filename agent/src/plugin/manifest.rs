@@ -24,19 +24,37 @@ const MAX_BYTES: usize = 64 << 20;
 const FORMAT: u32 = 1;
 
 /// What kind of plugin it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Changes, drops or refuses events.
     Transform,
+    /// Judges statistics.
+    Rule,
+    /// Tells people.
+    Channel,
+    /// Changes a database.
+    Migration,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Transform, Kind::Rule, Kind::Channel, Kind::Migration];
+
     /// The word in manifests.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Transform => "transform",
+            Kind::Rule => "rule",
+            Kind::Channel => "channel",
+            Kind::Migration => "migration",
         }
+    }
+
+    /// The kind of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
     /// The world such a plugin is built for.
@@ -44,13 +62,21 @@ impl Kind {
     pub const fn world(self) -> &'static str {
         match self {
             Kind::Transform => "event-transform",
+            Kind::Rule => "anomaly-rule",
+            Kind::Channel => "alert-channel",
+            Kind::Migration => "database-migration",
         }
     }
 
     /// The interfaces such a plugin may import.
-    const fn imports(self) -> &'static [&'static str] {
+    #[must_use]
+    pub const fn imports(self) -> &'static [Interface] {
+        use Interface::{Clock, Database, Events, Http, Log, Mail, Metrics, Secrets, State, Stats, Types};
         match self {
-            Kind::Transform => &["types", "events", "host-log"],
+            Kind::Transform => &[Types, Events, Log, State, Metrics, Clock],
+            Kind::Rule => &[Types, Stats, Log, State, Metrics, Clock],
+            Kind::Channel => &[Types, Log, State, Metrics, Clock, Secrets, Http, Mail],
+            Kind::Migration => &[Types, Log, State, Metrics, Clock, Database],
         }
     }
 }
@@ -59,6 +85,105 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// An interface of the contract that a plugin may import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// Types only.
+    Types,
+    /// The batch.
+    Events,
+    /// Types of statistics only.
+    Stats,
+    /// The log.
+    Log,
+    /// State the host keeps.
+    State,
+    /// Series of its own.
+    Metrics,
+    /// The clock.
+    Clock,
+    /// Secrets by reference.
+    Secrets,
+    /// Requests to the outside.
+    Http,
+    /// Mail to the outside.
+    Mail,
+    /// The migration's database.
+    Database,
+}
+
+impl Interface {
+    const ALL: [Interface; 11] = [
+        Interface::Types,
+        Interface::Events,
+        Interface::Stats,
+        Interface::Log,
+        Interface::State,
+        Interface::Metrics,
+        Interface::Clock,
+        Interface::Secrets,
+        Interface::Http,
+        Interface::Mail,
+        Interface::Database,
+    ];
+
+    /// Its name in the WIT package.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Interface::Types => "types",
+            Interface::Events => "events",
+            Interface::Stats => "stats",
+            Interface::Log => "host-log",
+            Interface::State => "host-state",
+            Interface::Metrics => "host-metrics",
+            Interface::Clock => "host-clock",
+            Interface::Secrets => "host-secrets",
+            Interface::Http => "host-http",
+            Interface::Mail => "host-mail",
+            Interface::Database => "host-database",
+        }
+    }
+
+    /// What to write under `grants:` so that a plugin may import it; none where no grant is needed.
+    #[must_use]
+    pub const fn grant(self) -> Option<&'static str> {
+        match self {
+            Interface::State => Some("state: 1MiB"),
+            Interface::Metrics => Some("metrics: true"),
+            Interface::Clock => Some("clock: true"),
+            Interface::Secrets => Some("secrets: { name: \"${env:NAME}\" }"),
+            Interface::Http => Some("http: { origins: [\"https://example.org\"] }"),
+            Interface::Mail => Some("mail: { recipients: [\"ops@example.org\"] }"),
+            _ => None,
+        }
+    }
+
+    /// The interface of this import, such as `whimbrel:plugin/host-log@0.1.0`.
+    fn parse(import: &str) -> Option<Self> {
+        let name = import.strip_prefix(PACKAGE)?;
+        let name = name.split('@').next().unwrap_or(name);
+        Interface::ALL.into_iter().find(|interface| interface.as_str() == name)
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a plugin asks for beyond its imports. Absent members ask for whatever is granted.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Wants {
+    /// Origins it sends requests to.
+    #[serde(default)]
+    pub http: Option<Vec<String>>,
+    /// Names of secrets it uses.
+    #[serde(default)]
+    pub secrets: Option<Vec<String>>,
 }
 
 /// What a plugin says of itself.
@@ -80,6 +205,12 @@ pub struct Manifest {
     /// The JSON Schema of its configuration.
     #[serde(default)]
     pub config: serde_json::Value,
+    /// What it asks for beyond its imports.
+    #[serde(default)]
+    pub wants: Wants,
+    /// What it imports; from the component itself, not from the section.
+    #[serde(skip)]
+    pub imports: Vec<Interface>,
 }
 
 /// Why a file is not taken as a plugin, and how to mend it.
@@ -135,6 +266,22 @@ pub enum Refusal {
         /// What was wanted.
         wanted: Kind,
     },
+    /// No kind this agent has.
+    #[error("plugin {name} is a {found}, which this agent does not know; update the agent")]
+    UnknownKind {
+        /// The plugin's name.
+        name: String,
+        /// What it is.
+        found: String,
+    },
+    /// Wants what its kind may have but nobody granted.
+    #[error("plugin {name} uses {interface}, which is not granted; add `{}` under its `grants`", .interface.grant().unwrap_or_default())]
+    NotGranted {
+        /// The plugin's name.
+        name: String,
+        /// What it wants.
+        interface: Interface,
+    },
     /// Built for a later contract.
     #[error(
         "plugin {name} was built for whimbrel:plugin {found} and this agent speaks {WIT_VERSION}; update the agent, or build the plugin with an older whimbrel-plugin"
@@ -176,19 +323,26 @@ impl Manifest {
     /// With the reason and the remedy when it cannot.
     pub fn of(bytes: &[u8], wanted: Kind) -> Result<Self, Refusal> {
         let facts = Facts::read(bytes)?;
-        let manifest: Manifest = match facts.sections.as_slice() {
-            [] => return Err(Refusal::NoManifest),
-            [one] => serde_json::from_slice(one).map_err(Refusal::BadManifest)?,
-            _ => return Err(Refusal::ManyManifests),
-        };
-        manifest.check_versions()?;
+        let mut manifest = facts.manifest()?;
         if manifest.kind != wanted.as_str() {
             return Err(Refusal::WrongKind { name: manifest.name, found: manifest.kind, wanted });
         }
-        match facts.imports.into_iter().find(|import| !allowed(import, wanted)) {
-            Some(import) => Err(Refusal::Forbidden { name: manifest.name, import, kind: wanted }),
-            None => Ok(manifest),
-        }
+        manifest.imports = facts.interfaces(&manifest.name, wanted)?;
+        Ok(manifest)
+    }
+
+    /// Reads a component's manifest and checks that it can serve as what it says it is.
+    ///
+    /// # Errors
+    /// With the reason and the remedy when it cannot.
+    pub fn any(bytes: &[u8]) -> Result<(Self, Kind), Refusal> {
+        let facts = Facts::read(bytes)?;
+        let mut manifest = facts.manifest()?;
+        let Some(kind) = Kind::parse(&manifest.kind) else {
+            return Err(Refusal::UnknownKind { name: manifest.name, found: manifest.kind });
+        };
+        manifest.imports = facts.interfaces(&manifest.name, kind)?;
+        Ok((manifest, kind))
     }
 
     fn check_versions(&self) -> Result<(), Refusal> {
@@ -208,11 +362,6 @@ impl Manifest {
     }
 }
 
-fn allowed(import: &str, kind: Kind) -> bool {
-    let interface = import.strip_prefix(PACKAGE).map(|rest| rest.split('@').next().unwrap_or(rest));
-    interface.is_some_and(|interface| kind.imports().contains(&interface))
-}
-
 /// What a file holds, as far as it matters before compiling.
 struct Facts<'a> {
     /// Manifests, wherever they stand: encoders leave the section inside the core module.
@@ -222,6 +371,25 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    fn manifest(&self) -> Result<Manifest, Refusal> {
+        let manifest: Manifest = match self.sections.as_slice() {
+            [] => return Err(Refusal::NoManifest),
+            [one] => serde_json::from_slice(one).map_err(Refusal::BadManifest)?,
+            _ => return Err(Refusal::ManyManifests),
+        };
+        manifest.check_versions()?;
+        Ok(manifest)
+    }
+
+    fn interfaces(&self, name: &str, kind: Kind) -> Result<Vec<Interface>, Refusal> {
+        let interface = |import: &String| {
+            Interface::parse(import)
+                .filter(|interface| kind.imports().contains(interface))
+                .ok_or_else(|| Refusal::Forbidden { name: name.to_owned(), import: import.clone(), kind })
+        };
+        self.imports.iter().map(interface).collect()
+    }
+
     fn read(bytes: &'a [u8]) -> Result<Self, Refusal> {
         if !bytes.starts_with(b"\0asm") {
             return Err(Refusal::NotWasm);

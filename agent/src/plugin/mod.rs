@@ -1,8 +1,8 @@
 //! The sandbox: loads WebAssembly components, checks them, bounds them and calls them.
 //!
 //! Knows no stage: a stage hands in its batch through [`EventBatch`] and gets it back. A guest has no files, no
-//! environment, no sockets and no clock; it has the functions in `wit/` and nothing else. What it may use is in
-//! [`Limits`], and what a failed call wrote never stands.
+//! environment and no sockets; it has the functions in `wit/` as far as they were granted ([`Grants`]), and nothing
+//! else. What it may use is in [`Limits`], and what a failed call wrote never stands.
 //!
 //! The parts in the order a plugin meets them: [`Manifest`] (may it run here?), [`Cache`] (code, compiled once),
 //! [`Plugin`] (linked, with its configuration), [`Instance`] (running).
@@ -10,8 +10,10 @@
 mod batch;
 #[expect(missing_docs, reason = "generated code; the WIT files document it")]
 mod bindings;
+mod breaker;
 pub mod bundled;
 mod cache;
+pub mod egress;
 mod engine;
 mod fault;
 #[cfg(test)]
@@ -20,11 +22,22 @@ mod host;
 mod instance;
 mod limits;
 mod manifest;
+pub mod rights;
+pub mod services;
+pub mod store;
+mod world;
 
 pub use batch::{ColumnPath, Dictionary, EventBatch, Failure, Image, TextColumn, Value};
-pub use cache::{Cache, Origin};
+pub use bindings::types::Severity;
+pub use breaker::BreakerLimits;
+pub use cache::{Cache, Origin, digest};
 pub use engine::Engine;
 pub use fault::{CallError, LoadError, Trap, TrapCause};
-pub use instance::{Instance, Plugin};
+pub use instance::{Instance, Plugin, Setup};
 pub use limits::{Limits, TICK};
-pub use manifest::{Kind, Manifest, Refusal};
+pub use manifest::{Interface, Kind, Manifest, Refusal, Wants};
+pub use rights::Grants;
+pub use services::{Sandbox, Services};
+pub use world::{
+    Alert, Channel, Database, Finding, Label, Migration, Point, Rule, Series, Status, Step, Transform, Window, World,
+};

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use opentelemetry::{InstrumentationScope, Key, KeyValue, StringValue, Value};
 
 use super::family::{Counters, Gauges, Join, Label, Labels, Spec};
@@ -181,6 +181,33 @@ pub(crate) struct Inner {
     pub(crate) hop: Histogram<f64>,
     pub(crate) call: Histogram<f64>,
     pub(crate) db: Option<Histogram<f64>>,
+    pub(crate) custom: Custom,
+}
+
+/// The series that plugins have of their own, told apart by labels: their names are not trusted to be metric names.
+pub(crate) struct Custom {
+    pub(crate) total: Counter<f64>,
+    pub(crate) value: Gauge<f64>,
+    pub(crate) observations: Histogram<f64>,
+}
+
+impl Custom {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            total: meter
+                .f64_counter("plugin_custom_total")
+                .with_description("What plugins count on their own account.")
+                .build(),
+            value: meter
+                .f64_gauge("plugin_custom_value")
+                .with_description("What plugins measure on their own account.")
+                .build(),
+            observations: meter
+                .f64_histogram("plugin_custom_observations")
+                .with_description("What plugins observe on their own account.")
+                .build(),
+        }
+    }
 }
 
 /// The instruments; a handle, passed down by value.
@@ -227,6 +254,7 @@ impl Instruments {
                 .with_unit("s")
                 .with_boundaries(CALL_SECONDS.to_vec())
                 .build(),
+            custom: Custom::new(meter),
             db: conventions.map(|meter| {
                 meter
                     .f64_histogram("db.client.operation.duration")

@@ -1,14 +1,19 @@
 //! What is counted about a plugin, whatever stage it serves.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
 
-use super::family::Label;
+use super::family::{Label, OVERFLOW};
 use super::instruments::{Count, Instruments};
+use crate::plugin::services::MetricSink;
+
+/// How many names of series one plugin may have; what comes beyond shares one.
+const MAX_CUSTOM: usize = 100;
 
 /// The meter of one plugin. Its series of memory and facts end when it is dropped; what was counted stays.
 pub struct PluginMeter {
@@ -18,6 +23,7 @@ pub struct PluginMeter {
     instruments: Instruments,
     attributes: [KeyValue; 1],
     memory: AtomicU64,
+    custom: Mutex<HashSet<String>>,
 }
 
 impl fmt::Debug for PluginMeter {
@@ -38,6 +44,7 @@ impl PluginMeter {
             digest: digest.into(),
             instruments: instruments.clone(),
             memory: AtomicU64::new(0),
+            custom: Mutex::default(),
         });
         instruments.watch_plugin(&meter);
         meter
@@ -81,5 +88,29 @@ impl PluginMeter {
     #[expect(clippy::cast_precision_loss, reason = "bytes as a metric value")]
     pub(crate) fn memory(&self) -> f64 {
         self.memory.load(Ordering::Relaxed) as f64
+    }
+}
+
+impl PluginMeter {
+    /// The labels of a series of the plugin's own.
+    fn custom(&self, name: &str) -> [KeyValue; 2] {
+        let mut names = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = names.contains(name) || (names.len() < MAX_CUSTOM && names.insert(name.to_owned()));
+        let name = if known { name.to_owned() } else { OVERFLOW.to_owned() };
+        [KeyValue::new("plugin", Arc::clone(&self.name)), KeyValue::new("name", name)]
+    }
+}
+
+impl MetricSink for PluginMeter {
+    fn add(&self, name: &str, by: f64) {
+        self.instruments.inner.custom.total.add(by, &self.custom(name));
+    }
+
+    fn set(&self, name: &str, value: f64) {
+        self.instruments.inner.custom.value.record(value, &self.custom(name));
+    }
+
+    fn observe(&self, name: &str, value: f64) {
+        self.instruments.inner.custom.observations.record(value, &self.custom(name));
     }
 }

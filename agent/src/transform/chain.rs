@@ -10,12 +10,8 @@ use std::time::{Duration, Instant};
 use super::view::View;
 use crate::batch::Batch;
 use crate::event::{Reason, Verdict};
-use crate::plugin::{CallError, EventBatch, Instance, Trap};
+use crate::plugin::{CallError, EventBatch, Instance, Transform, Trap};
 use crate::stats::{Instruments, PluginMeter};
-
-/// How many events of one batch may trap a plugin before the plugin is taken for broken rather than the events. A trap
-/// may cost the whole call budget, so this also bounds how long a batch can take.
-const MAX_TRAPS: u32 = 5;
 
 /// What a trap on a single event means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -46,20 +42,24 @@ pub enum ChainError {
         /// What happened.
         trap: Trap,
     },
-    /// Too many events trapped a plugin.
-    #[error("plugin {plugin} trapped on {MAX_TRAPS} events of one batch, last: {trap}")]
-    Broken {
+    /// A plugin trapped so often in a short time that it, and not the events, must be broken.
+    #[error("plugin {plugin} is in quarantine because it trapped too often{}; mend or replace it, then resume the pipeline", last(.trap.as_ref()))]
+    Quarantined {
         /// The plugin.
         plugin: String,
-        /// What happened the last time.
-        trap: Trap,
+        /// What happened the last time, as far as it was in this batch.
+        trap: Option<Trap>,
     },
+}
+
+fn last(trap: Option<&Trap>) -> String {
+    trap.map(|trap| format!(", last: {trap}")).unwrap_or_default()
 }
 
 /// One plugin in its place.
 #[derive(Debug)]
 pub struct Link {
-    instance: Instance<View>,
+    instance: Instance<Transform<View>>,
     policy: TrapPolicy,
     meter: Arc<PluginMeter>,
     stats: PluginStats,
@@ -87,11 +87,18 @@ pub struct PluginStats {
 }
 
 impl Link {
-    /// Puts a running plugin into a chain.
+    /// Puts a running plugin into a chain, with a meter of its own.
     #[must_use]
-    pub fn new(instance: Instance<View>, policy: TrapPolicy, instruments: &Instruments) -> Self {
+    pub fn new(instance: Instance<Transform<View>>, policy: TrapPolicy, instruments: &Instruments) -> Self {
         let plugin = instance.plugin();
         let meter = PluginMeter::new(plugin.name(), &plugin.manifest().version, plugin.digest(), instruments);
+        Self::metered(instance, policy, meter)
+    }
+
+    /// Puts a running plugin into a chain; the meter counts for it from now on.
+    #[must_use]
+    pub fn metered(instance: Instance<Transform<View>>, policy: TrapPolicy, meter: Arc<PluginMeter>) -> Self {
+        let plugin = instance.plugin();
         let stats =
             PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
         meter.memory_bytes(stats.memory as u64);
@@ -113,6 +120,7 @@ impl Link {
                 self.meter.trap(trap.cause.as_str());
                 "trap"
             }
+            Err(CallError::Quarantined) => "quarantined",
         };
         self.meter.call(word, took);
         self.meter.memory_bytes(self.stats.memory as u64);
@@ -132,33 +140,42 @@ impl Link {
             tracing::warn!(plugin = self.stats.plugin, events = rows.len(), %error, "plugin failed on a batch");
             (view, result) = match rows.as_slice() {
                 [one] => {
-                    let result = self.judge(&mut view, *one, error, &mut 0);
+                    let result = self.judge(&mut view, *one, error);
                     (view, result)
                 }
-                _ => self.one_by_one(view, &rows),
+                _ if matches!(error, CallError::Quarantined) => (view, Err(self.quarantined(None))),
+                _ => self.one_by_one(view, &rows, matches!(error, CallError::Trapped(_))),
             };
         }
         self.count(&view, &rows);
         (view, result)
     }
 
-    fn one_by_one(&mut self, mut view: View, rows: &[u32]) -> (View, Result<(), ChainError>) {
-        let mut traps = 0;
+    fn one_by_one(&mut self, mut view: View, rows: &[u32], trapped: bool) -> (View, Result<(), ChainError>) {
+        let before = self.stats.traps;
         for row in rows {
             view.show_only(*row);
             let outcome;
             (view, outcome) = self.call(view);
             if let Err(error) = outcome
-                && let Err(halt) = self.judge(&mut view, *row, error, &mut traps)
+                && let Err(halt) = self.judge(&mut view, *row, error)
             {
                 return (view, Err(halt));
             }
         }
+        if trapped && self.stats.traps == before {
+            // No event is bad alone, so it is the plugin that cannot cope with many.
+            self.instance.count_trap();
+        }
         (view, Ok(()))
     }
 
+    fn quarantined(&self, trap: Option<Trap>) -> ChainError {
+        ChainError::Quarantined { plugin: self.stats.plugin.clone(), trap }
+    }
+
     /// What becomes of an event that fails alone.
-    fn judge(&self, view: &mut View, row: u32, error: CallError, traps: &mut u32) -> Result<(), ChainError> {
+    fn judge(&self, view: &mut View, row: u32, error: CallError) -> Result<(), ChainError> {
         let plugin = &self.stats.plugin;
         let trap = match error {
             CallError::Refused(failure) => {
@@ -171,10 +188,10 @@ impl Link {
                 return Ok(());
             }
             CallError::Trapped(trap) => trap,
+            CallError::Quarantined => return Err(self.quarantined(None)),
         };
-        *traps += 1;
-        if *traps >= MAX_TRAPS {
-            return Err(ChainError::Broken { plugin: plugin.clone(), trap });
+        if self.instance.is_quarantined() {
+            return Err(self.quarantined(Some(trap)));
         }
         match self.policy {
             TrapPolicy::Halt => {
@@ -247,6 +264,11 @@ impl Chain {
         }
         *batch = view.into_batch();
         result
+    }
+
+    /// Ends the quarantine of every plugin: somebody says that they may try again.
+    pub fn pardon(&mut self) {
+        self.links.iter_mut().for_each(|link| link.instance.pardon());
     }
 
     /// What each plugin did so far, in order.

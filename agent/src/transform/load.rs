@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use super::chain::{Chain, Link, TrapPolicy};
 use super::view::View;
-use crate::config::raw;
-use crate::plugin::{Cache, Engine, Instance, Kind, Limits, LoadError, Manifest, Plugin, bundled};
-use crate::stats::Instruments;
+use crate::config::{invalid::Invalid, plugins, raw};
+use crate::plugin::{
+    Instance, Kind, LoadError, Manifest, Plugin, Sandbox, Services, Setup, Transform, bundled, digest,
+};
+use crate::stats::{Instruments, PluginMeter};
 
 /// Why a chain cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,15 @@ pub enum BuildError {
         /// The system's words.
         #[source]
         source: std::io::Error,
+    },
+    /// What it was granted makes no sense.
+    #[error("cannot use plugin {plugin}")]
+    Grants {
+        /// Its name.
+        plugin: String,
+        /// Why.
+        #[source]
+        source: Invalid,
     },
     /// The file is no plugin that can stand here.
     #[error("cannot use plugin {plugin}")]
@@ -44,22 +55,33 @@ fn bundled_names() -> String {
 /// # Errors
 /// With the first plugin that cannot be used.
 pub fn build(
-    engine: &Engine,
-    cache: &Cache,
+    sandbox: &Sandbox,
+    pipeline: &str,
     transforms: &[raw::Transform],
     instruments: &Instruments,
 ) -> Result<Chain, BuildError> {
     let mut links = Vec::with_capacity(transforms.len());
     for transform in transforms {
         let bytes = bytes_of(&transform.plugin)?;
-        let instance = start(engine, cache, transform, &bytes)
-            .map_err(|source| BuildError::Load { plugin: transform.plugin.clone(), source })?;
+        let failed = |source| BuildError::Load { plugin: transform.plugin.clone(), source };
+        let (name, manifest) = named(transform, &bytes).map_err(failed)?;
+        let meter = PluginMeter::new(&name, &manifest.version, &digest(&bytes), instruments);
+        let setup = Setup {
+            owner: format!("{pipeline}/{name}"),
+            config: serde_json::Value::Object(transform.config.clone()).to_string(),
+            limits: plugins::limits(&transform.limits),
+            grants: plugins::grants(&transform.grants)
+                .map_err(|source| BuildError::Grants { plugin: name.clone(), source })?,
+            services: Services { metrics: Some(meter.clone()), ..sandbox.services.clone() },
+            name,
+        };
+        let instance = start(sandbox, setup, &bytes).map_err(failed)?;
         let policy = match transform.on_trap {
             raw::OnTrap::Halt => TrapPolicy::Halt,
             raw::OnTrap::DeadLetter => TrapPolicy::DeadLetter,
             raw::OnTrap::Pass => TrapPolicy::Pass,
         };
-        links.push(Link::new(instance, policy, instruments));
+        links.push(Link::metered(instance, policy, meter));
     }
     Ok(Chain::new(links))
 }
@@ -73,26 +95,16 @@ fn bytes_of(plugin: &str) -> Result<std::borrow::Cow<'static, [u8]>, BuildError>
     fs::read(&path).map(Into::into).map_err(|source| BuildError::Read { path, source })
 }
 
-fn start(
-    engine: &Engine,
-    cache: &Cache,
-    transform: &raw::Transform,
-    bytes: &[u8],
-) -> Result<Instance<View>, LoadError> {
-    let name = match &transform.name {
-        Some(name) => name.clone(),
-        None => Manifest::of(bytes, Kind::Transform)?.name,
-    };
-    let defaults = Limits::default();
-    let limits = Limits {
-        call: transform.limits.call.map_or(defaults.call, |time| time.0),
-        memory: transform.limits.memory.map_or(defaults.memory, |size| usize::try_from(size.0).unwrap_or(usize::MAX)),
-        ..defaults
-    };
-    let config = serde_json::Value::Object(transform.config.clone()).to_string();
-    let plugin = Arc::new(Plugin::load(engine, cache, &name, bytes, limits, config)?);
+/// What the configuration calls it, else what it calls itself.
+fn named(transform: &raw::Transform, bytes: &[u8]) -> Result<(String, Manifest), LoadError> {
+    let manifest = Manifest::of(bytes, Kind::Transform)?;
+    Ok((transform.name.clone().unwrap_or_else(|| manifest.name.clone()), manifest))
+}
+
+fn start(sandbox: &Sandbox, setup: Setup, bytes: &[u8]) -> Result<Instance<Transform<View>>, LoadError> {
+    let plugin = Arc::new(Plugin::load(&sandbox.engine, &sandbox.cache, bytes, setup)?);
     tracing::info!(
-        plugin = name,
+        plugin = plugin.name(),
         version = plugin.manifest().version,
         digest = plugin.digest(),
         from_cache = plugin.origin() == crate::plugin::Origin::Cached,

@@ -1,4 +1,5 @@
-//! The macros of `whimbrel-plugin`, which re-exports and documents them: `#[derive(Config)]` and `#[transform]`. They
+//! The macros of `whimbrel-plugin`, which re-exports and documents them: `#[derive(Config)]` and one attribute per
+//! kind of plugin. They
 //! turn what the author wrote into calls of that crate's functions; whatever can be a function there is one.
 
 mod config;
@@ -21,7 +22,31 @@ pub fn derive_config(input: TokenStream) -> TokenStream {
 /// the manifest; `#[transform(description = "…")]` gives another description.
 #[proc_macro_attribute]
 pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    plugin(&export::TRANSFORM, arguments, item)
+}
+
+/// On `impl Rule for X`: makes the crate a rule plugin. Arguments as for [`macro@transform`].
+#[proc_macro_attribute]
+pub fn rule(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    plugin(&export::RULE, arguments, item)
+}
+
+/// On `impl Channel for X`: makes the crate a channel plugin. Arguments as for [`macro@transform`], and
+/// `http = ["https://hooks.example.org"]` and `secrets = ["token"]` for the only origins and secrets it will ever use:
+/// it then gets no others, whatever is granted.
+#[proc_macro_attribute]
+pub fn channel(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    plugin(&export::CHANNEL, arguments, item)
+}
+
+/// On `impl Migration for X`: makes the crate a migration plugin. Arguments as for [`macro@transform`].
+#[proc_macro_attribute]
+pub fn migration(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    plugin(&export::MIGRATION, arguments, item)
+}
+
+fn plugin(kind: &export::Kind, arguments: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = syn::parse_macro_input!(arguments as export::Arguments);
     let item = syn::parse_macro_input!(item as syn::ItemImpl);
-    export::transform(&arguments, &item).unwrap_or_else(syn::Error::into_compile_error).into()
+    export::plugin(kind, &arguments, &item).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -11,7 +11,7 @@ use crate::transform::{ChainError, TrapPolicy, View};
 
 /// Long enough for an honest start on a crowded machine.
 fn limits() -> Limits {
-    Limits { call: Duration::from_millis(300), memory: 32 << 20, output: 1 << 20, log_lines: 5 }
+    Limits { call: Duration::from_millis(300), memory: 32 << 20, output: 1 << 20, log_lines: 5, ..Limits::default() }
 }
 
 fn batch() -> Batch {
@@ -177,7 +177,7 @@ fn a_plugin_that_traps_on_everything_is_broken_and_not_the_events() {
     let mut batch = batch_of(&events);
     let mut chain = chain("broken", &guest("", "(unreachable)"), limits(), "{}", TrapPolicy::DeadLetter);
     let error = chain.apply(&mut batch).unwrap_err();
-    assert!(matches!(error, ChainError::Broken { .. }), "{error}");
+    assert!(matches!(error, ChainError::Quarantined { .. }), "{error}");
     assert_eq!(chain.stats().next().unwrap().calls, 6);
 }
 
@@ -190,7 +190,7 @@ fn a_log_flood_is_cut_and_the_batch_goes_on() {
     struct Count(Arc<AtomicU64>);
     impl<S: tracing::Subscriber> Layer<S> for Count {
         fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-            if event.metadata().target().ends_with("plugin::host") {
+            if event.metadata().target().contains("plugin::host") {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
         }

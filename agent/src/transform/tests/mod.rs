@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use super::{Chain, Link, TrapPolicy, View, stored};
 use crate::batch::{Batch, Image};
 use crate::event::{Event, Kind, Op, Origin, SourcePosition, Span, Verdict};
-use crate::plugin::{Cache, Engine, Instance, Limits, LoadError, Plugin};
+use crate::plugin::{Cache, Engine, Instance, Limits, LoadError, Plugin, Setup, Transform};
 use crate::stats::Instruments;
 
 /// One engine for all tests, as an agent has one.
@@ -63,8 +63,14 @@ pub(super) fn text(batch: &Batch, event: usize, image: Image, column: &str) -> O
     batch.text(batch.row(row)[at]).map(std::borrow::Cow::into_owned)
 }
 
-pub(super) fn start(name: &str, bytes: &[u8], limits: Limits, config: &str) -> Result<Instance<View>, LoadError> {
-    Arc::new(Plugin::load(&ENGINE, &Cache::none(), name, bytes, limits, config.to_owned())?).start()
+pub(super) fn start(
+    name: &str,
+    bytes: &[u8],
+    limits: Limits,
+    config: &str,
+) -> Result<Instance<Transform<View>>, LoadError> {
+    let setup = Setup { limits, ..Setup::new(name, config) };
+    Arc::new(Plugin::load(&ENGINE, &Cache::none(), bytes, setup)?).start()
 }
 
 pub(super) fn chain(name: &str, bytes: &[u8], limits: Limits, config: &str, policy: TrapPolicy) -> Chain {

@@ -1,67 +1,18 @@
-//! The functions a guest may call, over the batch that is in the store for the length of one call. Whatever a guest
-//! hands over is checked here, once: what the contract does not allow ends the instance, and nothing of it stands.
+//! The batch's functions: columns in, columns out, verdicts. What a guest hands over is checked here, once: lengths fit,
+//! texts are UTF-8 at their edges, rows exist; what does not fit ends the instance.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::Instant;
+use wasmtime::component::Resource;
 
-use wasmtime::component::{HasData, Resource};
-
-use super::batch::{ColumnPath, EventBatch, TextColumn};
-use super::bindings::whimbrel::plugin::events::{self, Dictionary, Packed, Value};
-use super::bindings::whimbrel::plugin::{host_log, types};
-use super::fault::TrapCause;
-use super::limits::{Limits, LogRate, MemoryLimiter};
-
-/// Stands for the batch in handles. There is one batch per call, so the handle carries no number.
-#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-#[derive(Debug)]
-pub enum BatchHandle {}
-
-/// Tells the generated linker code what host functions work on.
-pub(super) struct Access<B>(std::marker::PhantomData<B>);
-
-impl<B: EventBatch> HasData for Access<B> {
-    type Data<'a> = &'a mut State<B>;
-}
-
-/// What one instance has on the host's side.
-pub(super) struct State<B> {
-    plugin: Arc<str>,
-    /// There while a call runs.
-    pub(super) batch: Option<B>,
-    pub(super) memory: MemoryLimiter,
-    log: LogRate,
-    /// The panic that is about to become a trap.
-    pub(super) panic: Option<String>,
-}
-
-/// The guest broke the contract; becomes a trap.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(super) struct Violation {
-    pub(super) cause: TrapCause,
-    pub(super) message: &'static str,
-}
-
-fn violation(message: &'static str) -> wasmtime::Error {
-    Violation { cause: TrapCause::Contract, message }.into()
-}
+use super::{BatchHandle, State, violation};
+use crate::plugin::batch::{ColumnPath, EventBatch, TextColumn};
+use crate::plugin::bindings::events::{self, Dictionary, Packed, Value};
+use crate::plugin::bindings::types;
+use crate::plugin::host::log::cleaned;
 
 impl<B: EventBatch> State<B> {
-    pub(super) fn new(plugin: Arc<str>, limits: &Limits) -> Self {
-        State {
-            plugin,
-            batch: None,
-            memory: MemoryLimiter::new(limits.memory),
-            log: LogRate::new(limits.log_lines, Instant::now()),
-            panic: None,
-        }
-    }
-
     /// A guest cannot hold the batch between calls; one that forges a handle ends here.
     fn batch(&mut self) -> wasmtime::Result<&mut B> {
-        self.batch.as_mut().ok_or_else(|| violation("the batch was used outside a call"))
+        self.loan.as_mut().ok_or_else(|| violation("the batch was used outside a call"))
     }
 
     fn row(&mut self, index: u32) -> wasmtime::Result<usize> {
@@ -96,7 +47,6 @@ fn cells(values: &Packed) -> wasmtime::Result<impl Iterator<Item = Option<&str>>
 }
 
 impl<B: EventBatch> events::Host for State<B> {}
-impl<B: EventBatch> types::Host for State<B> {}
 
 impl<B: EventBatch> events::HostBatch for State<B> {
     fn len(&mut self, _batch: Resource<BatchHandle>) -> wasmtime::Result<u32> {
@@ -247,71 +197,9 @@ impl<B: EventBatch> events::HostBatch for State<B> {
     }
 }
 
-/// The longest log line or panic message of a guest, in bytes, that is kept.
-const MAX_LINE: usize = 4096;
-
-/// Control characters would let a guest forge lines or drive a terminal; length would fill the disk.
-fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(MAX_LINE));
-    for c in text.chars() {
-        if out.len() >= MAX_LINE {
-            out.push('…');
-            break;
-        }
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
-/// A guest's reason ends in logs and dead letters, so it is bounded like a log line.
-pub(super) fn cleaned(reason: types::Failure) -> types::Failure {
-    types::Failure { code: clean(&reason.code), message: clean(&reason.message), retryable: reason.retryable }
-}
-
-impl<B: EventBatch> host_log::Host for State<B> {
-    fn log(&mut self, level: host_log::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
-        if !self.log.admit(Instant::now()) {
-            return Ok(());
-        }
-        let suppressed = std::mem::take(&mut self.log.suppressed);
-        let mut line = clean(&message);
-        for (name, value) in fields.iter().take(16) {
-            // Writing to a String cannot fail.
-            let _ = write!(line, " {}={}", clean(name), clean(value));
-        }
-        let plugin = &*self.plugin;
-        match level {
-            host_log::Level::Trace => tracing::trace!(plugin, suppressed, text = line, "plugin log"),
-            host_log::Level::Debug => tracing::debug!(plugin, suppressed, text = line, "plugin log"),
-            host_log::Level::Info => tracing::info!(plugin, suppressed, text = line, "plugin log"),
-            host_log::Level::Warn => tracing::warn!(plugin, suppressed, text = line, "plugin log"),
-            host_log::Level::Error => tracing::error!(plugin, suppressed, text = line, "plugin log"),
-        }
-        Ok(())
-    }
-
-    fn panicked(&mut self, message: String, file: String, line: u32) -> wasmtime::Result<()> {
-        // The first one counts: a panic inside the hook would only hide it.
-        if self.panic.is_none() {
-            self.panic = Some(format!("{} at {}:{line}", clean(&message), clean(&file)));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_can_neither_forge_another_nor_fill_the_disk() {
-        assert_eq!(clean("a\nERROR b\u{1b}[2Jü"), "a\\nERROR b\\u{1b}[2Jü");
-        assert!(clean(&"x".repeat(1 << 20)).len() <= MAX_LINE + 3);
-        let reason = types::Failure { code: "a\0".to_owned(), message: "y".repeat(1 << 20), retryable: true };
-        let reason = cleaned(reason);
-        assert_eq!(reason.code, "a\\u{0}");
-        assert!(reason.message.len() <= MAX_LINE + 3 && reason.retryable);
-    }
 
     #[test]
     fn columns_that_lie_about_their_lengths_are_refused() {

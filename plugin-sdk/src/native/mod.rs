@@ -1,7 +1,6 @@
 //! The host in a plain `cargo test`: events as JSON values in memory, with the semantics the agent has. No engine,
 //! no limits, no isolation; the agent's own tests check that both hosts agree.
 
-use crate::context::Level;
 use crate::dictionary::Dictionary;
 use crate::failure::Failure;
 use crate::json::Json;
@@ -9,16 +8,17 @@ use crate::packed::Packed;
 use crate::testing::{Event, Verdict};
 use crate::value::Value;
 
+mod services;
+
+pub(crate) use services::{
+    Bench, Services, log, mail, metric_add, metric_observe, metric_set, now_ms, progress, run, secret, send, sign,
+    state_delete, state_get, state_set,
+};
+
 /// The events behind a [`crate::Batch`].
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) events: Vec<Event>,
-}
-
-/// Goes to standard error, which `cargo test` captures.
-pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
-    let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
-    eprintln!("[{level:?}] {message}{fields}");
 }
 
 /// "after.email" to the image's member name and the column's.

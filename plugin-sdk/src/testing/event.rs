@@ -1,16 +1,9 @@
-//! Events for a plugin's own tests, and what became of them. Only outside the sandbox.
+//! Events for a transform's own tests, and what became of them.
 
 use crate::batch::Batch;
-use crate::context::Context;
 use crate::failure::Failure;
 use crate::json::Json;
 use crate::native::Host;
-
-/// A context whose log goes to standard error.
-#[must_use]
-pub fn context() -> Context {
-    Context(())
-}
 
 /// What a plugin decided about an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
