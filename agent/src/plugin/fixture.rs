@@ -20,6 +20,8 @@ pub(crate) fn module(extra: &str, apply: &str) -> String {
           (import "{events}" "[method]batch.tables" (func $tables (param i32 i32)))
           (import "{events}" "[method]batch.text-column" (func $text_column (param i32 i32 i32 i32)))
           (import "{events}" "[method]batch.set-text-column" (func $set_text_column (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+          (import "{events}" "[method]batch.text-list" (func $text_list (param i32 i32 i32 i32)))
+          (import "{events}" "[method]batch.set-text-list" (func $set_text_list (param i32 i32 i32 i32 i32 i32)))
           (import "{events}" "[method]batch.discard" (func $discard (param i32 i32 i32)))
           (import "whimbrel:plugin/host-log@0.1.0" "log" (func $log (param i32 i32 i32 i32 i32)))
           (import "whimbrel:plugin/host-log@0.1.0" "panicked" (func $panicked (param i32 i32 i32 i32 i32)))

@@ -134,6 +134,32 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         Ok(Ok(()))
     }
 
+    fn text_list(&mut self, _batch: Resource<BatchHandle>, path: String) -> wasmtime::Result<Vec<Option<String>>> {
+        let batch = self.batch()?;
+        let mut column = TextColumn::with_capacity(batch.len());
+        match ColumnPath::parse(&path) {
+            Some(path) => batch.read_text(path, &mut column),
+            None => (0..batch.len()).for_each(|_| column.push_null()),
+        }
+        let column = column.finish().ok_or_else(|| violation("the column does not fit"))?;
+        Ok(cells(&column)?.map(|text| text.map(str::to_owned)).collect())
+    }
+
+    fn set_text_list(
+        &mut self,
+        _batch: Resource<BatchHandle>,
+        path: String,
+        values: Vec<Option<String>>,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
+        let batch = self.batch()?;
+        if values.len() != batch.len() {
+            return Err(violation("there is not one value for each row"));
+        }
+        let Some(path) = ColumnPath::parse(&path) else { return Ok(Err(no_such_path())) };
+        batch.write_text(path, values.iter().map(Option::as_deref).enumerate());
+        Ok(Ok(()))
+    }
+
     fn column(&mut self, _batch: Resource<BatchHandle>, path: String) -> wasmtime::Result<Vec<Value>> {
         let batch = self.batch()?;
         Ok(match ColumnPath::parse(&path) {

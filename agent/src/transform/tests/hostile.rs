@@ -72,6 +72,12 @@ fn every_sin_is_contained_and_named() {
         ("answers too few values", TrapCause::Contract, guest("", &set(3, 2048, 0))),
         ("answers too many values", TrapCause::Contract, guest("", &set(5, 2048, 0))),
         ("answers no offsets at all", TrapCause::Contract, guest("", &set(0, 2048, 0))),
+        ("answers a plain list that is too short", TrapCause::Contract, {
+            guest(
+                "",
+                "(call $set_text_list (local.get 0) (i32.const 2048) (i32.const 12) (i32.const 3072) (i32.const 2) (i32.const 1024))",
+            )
+        }),
         ("answers a list with a false length", TrapCause::Fault, guest("", &set(0x3fff_ffff, 2048, 0))),
         ("answers a text with a false length", TrapCause::Fault, guest("", &set(4, 2048, 0x7fff_ffff))),
         ("answers text that is not UTF-8", TrapCause::Fault, {

@@ -3,6 +3,7 @@
 mod author;
 mod bundled;
 mod hostile;
+mod lists;
 mod writing;
 
 use std::sync::{Arc, LazyLock};
