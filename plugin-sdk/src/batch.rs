@@ -137,13 +137,17 @@ impl Batch {
         mut edit: impl FnMut(usize, &str, &mut RowText) -> Edit,
     ) -> Result<(), Failure> {
         let column = self.text_column(path);
+        let mut texts = column.iter().enumerate().filter_map(|(row, text)| Some((row, text?))).peekable();
+        // The older image of a new row is all nulls: then there is nothing to make room for.
+        if texts.peek().is_none() {
+            return Ok(());
+        }
         let mut new = RowText {
             packed: Packed::with_capacity(column.len(), column.text_len() + column.text_len() / 8),
             start: 0,
         };
         let mut rows = Vec::with_capacity(column.len());
-        for (row, text) in column.iter().enumerate() {
-            let Some(text) = text else { continue };
+        for (row, text) in texts {
             let choice = edit(row, text, &mut new);
             if choice != Edit::Replace {
                 new.clear();

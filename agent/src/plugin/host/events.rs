@@ -29,21 +29,46 @@ fn no_such_path() -> types::Failure {
     }
 }
 
-/// The rows of a column as a guest handed it over, all checked.
-fn cells(values: &Packed) -> wasmtime::Result<impl Iterator<Item = Option<&str>>> {
-    let Packed { offsets, data, nulls } = values;
-    let rows = offsets.len().checked_sub(1).ok_or_else(|| violation("a column has no offsets"))?;
-    if !nulls.is_empty() && nulls.len() != rows.div_ceil(8) {
-        return Err(violation("a column's null bits do not fit its rows"));
+/// The rows of a column as a guest handed it over. Whether the lists fit together is checked at once, each row as it
+/// is read: a row that lies ends the reading, and [`Cells::all_true`] says so. What was written before it does not
+/// stand, since the call traps.
+struct Cells<'a> {
+    values: &'a Packed,
+    row: usize,
+    lied: bool,
+}
+
+impl<'a> Cells<'a> {
+    fn of(values: &'a Packed, rows: usize) -> wasmtime::Result<Self> {
+        if values.offsets.len() != rows + 1 {
+            return Err(violation("there is not one value for each row"));
+        }
+        if !values.nulls.is_empty() && values.nulls.len() != rows.div_ceil(8) {
+            return Err(violation("a column's null bits do not fit its rows"));
+        }
+        Ok(Cells { values, row: 0, lied: false })
     }
-    let mut texts = Vec::with_capacity(rows);
-    for (row, (start, end)) in offsets.iter().zip(offsets.iter().skip(1)).enumerate() {
-        let null = nulls.get(row / 8).is_some_and(|byte| byte & (1 << (row % 8)) != 0);
-        let text = data.get(*start as usize..*end as usize);
-        let text = text.ok_or_else(|| violation("a column's offsets descend, leave its text or split a character"))?;
-        texts.push((!null).then_some(text));
+
+    fn all_true(self) -> wasmtime::Result<()> {
+        if self.lied {
+            return Err(violation("a column's offsets descend, leave its text or split a character"));
+        }
+        Ok(())
     }
-    Ok(texts.into_iter())
+}
+
+impl<'a> Iterator for Cells<'a> {
+    type Item = Option<&'a str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Packed { offsets, data, nulls } = self.values;
+        let (start, end) = (*offsets.get(self.row)?, *offsets.get(self.row + 1)?);
+        let null = nulls.get(self.row / 8).is_some_and(|byte| byte & (1 << (self.row % 8)) != 0);
+        self.row += 1;
+        let text = data.get(start as usize..end as usize);
+        self.lied |= text.is_none();
+        Some((!null).then_some(text?))
+    }
 }
 
 impl<B: EventBatch> events::Host for State<B> {}
@@ -104,14 +129,11 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         path: String,
         values: Packed,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
-        let cells = cells(&values)?;
         let batch = self.batch()?;
-        if values.offsets.len() != batch.len() + 1 {
-            return Err(violation("there is not one value for each row"));
-        }
+        let mut cells = Cells::of(&values, batch.len())?;
         let Some(path) = ColumnPath::parse(&path) else { return Ok(Err(no_such_path())) };
-        batch.write_text(path, cells.enumerate());
-        Ok(Ok(()))
+        batch.write_text(path, (&mut cells).enumerate());
+        cells.all_true().map(Ok)
     }
 
     fn patch_text_column(
@@ -121,17 +143,14 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         rows: Vec<u32>,
         values: Packed,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
-        let cells = cells(&values)?;
         let batch = self.batch()?;
-        if values.offsets.len() != rows.len() + 1 {
-            return Err(violation("there is not one value for each row"));
-        }
+        let mut cells = Cells::of(&values, rows.len())?;
         if !rows.is_sorted_by(|a, b| a < b) || rows.last().is_some_and(|last| *last as usize >= batch.len()) {
             return Err(violation("rows do not ascend or do not exist"));
         }
         let Some(path) = ColumnPath::parse(&path) else { return Ok(Err(no_such_path())) };
-        batch.write_text(path, rows.iter().map(|row| *row as usize).zip(cells));
-        Ok(Ok(()))
+        batch.write_text(path, rows.iter().map(|row| *row as usize).zip(&mut cells));
+        cells.all_true().map(Ok)
     }
 
     fn text_list(&mut self, _batch: Resource<BatchHandle>, path: String) -> wasmtime::Result<Vec<Option<String>>> {
@@ -141,8 +160,9 @@ impl<B: EventBatch> events::HostBatch for State<B> {
             Some(path) => batch.read_text(path, &mut column),
             None => (0..batch.len()).for_each(|_| column.push_null()),
         }
+        let rows = batch.len();
         let column = column.finish().ok_or_else(|| violation("the column does not fit"))?;
-        Ok(cells(&column)?.map(|text| text.map(str::to_owned)).collect())
+        Ok(Cells::of(&column, rows)?.map(|text| text.map(str::to_owned)).collect())
     }
 
     fn set_text_list(
@@ -234,16 +254,28 @@ mod tests {
             data: data.to_owned(),
             nulls: nulls.to_vec(),
         };
-        for (column, expect) in [
-            (packed(&[], "", &[]), "a column has no offsets"),
-            (packed(&[0, 9], "abc", &[]), "a column's offsets descend, leave its text or split a character"),
-            (packed(&[2, 1], "abc", &[]), "a column's offsets descend, leave its text or split a character"),
-            (packed(&[0, 1], "ü", &[]), "a column's offsets descend, leave its text or split a character"),
-            (packed(&[0, 1], "a", &[0, 0]), "a column's null bits do not fit its rows"),
+        let read = |column: &Packed, rows| {
+            let mut cells = Cells::of(column, rows)?;
+            let texts: Vec<_> = (&mut cells).map(|text| text.map(str::to_owned)).collect();
+            cells.all_true().map(|()| texts)
+        };
+        let count = "there is not one value for each row";
+        let lie = "a column's offsets descend, leave its text or split a character";
+        for (column, rows, expect) in [
+            (packed(&[], "", &[]), 0, count),
+            (packed(&[0], "", &[]), 1, count),
+            (packed(&[0, 1, 1], "a", &[]), 1, count),
+            (packed(&[0, 9], "abc", &[]), 1, lie),
+            (packed(&[2, 1], "abc", &[]), 1, lie),
+            (packed(&[0, 1], "ü", &[]), 1, lie),
+            (packed(&[0, 1, 9, 2], "abc", &[]), 3, lie),
+            // A null says nothing of its text, but the offsets must be true all the same.
+            (packed(&[0, 9], "abc", &[1]), 1, lie),
+            (packed(&[0, 1], "a", &[0, 0]), 1, "a column's null bits do not fit its rows"),
         ] {
-            assert_eq!(cells(&column).err().unwrap().to_string(), expect);
+            assert_eq!(read(&column, rows).err().unwrap().to_string(), expect, "{column:?}");
         }
         let good = packed(&[0, 1, 1, 3], "aü", &[0b010]);
-        assert_eq!(cells(&good).unwrap().collect::<Vec<_>>(), [Some("a"), None, Some("ü")]);
+        assert_eq!(read(&good, 3).unwrap(), [Some("a".to_owned()), None, Some("ü".to_owned())]);
     }
 }
