@@ -13,6 +13,8 @@ mod bindings;
 mod breaker;
 pub mod bundled;
 mod cache;
+#[cfg(test)]
+mod contract;
 pub mod egress;
 mod engine;
 mod fault;

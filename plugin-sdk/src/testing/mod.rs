@@ -3,6 +3,8 @@
 
 mod event;
 mod host;
+#[cfg(feature = "proptest")]
+pub mod strategy;
 
 pub use event::{Event, Verdict};
 pub use host::TestHost;
