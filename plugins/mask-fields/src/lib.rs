@@ -180,4 +180,31 @@ mod tests {
             assert_eq!(whimbrel_plugin::config::parse::<MaskFields>(config).err().unwrap().to_string(), message);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_nulls_and_other_columns_stay_and_masking_twice_changes_nothing_more(
+            mut batch in whimbrel_plugin::testing::strategy::batches(&["email", "name"]),
+            method in proptest::sample::select(vec!["email", "redact", r#"{"keep_last": 2}"#]),
+        ) {
+            let method = if method.starts_with('{') { method.to_owned() } else { format!("{method:?}") };
+            let config = format!(r#"{{"rules": [{{"columns": ["email"], "with": {method}}}]}}"#);
+            let mut plugin: MaskFields = whimbrel_plugin::config::parse(&config).unwrap();
+            plugin.start(&context()).unwrap();
+            let columns = ["before.email", "after.email", "before.name", "after.name"];
+            let read = |batch: &Batch| columns.map(|path| batch.text_column(path));
+
+            let plain = read(&batch);
+            plugin.apply(&mut batch, &context()).unwrap();
+            let masked = read(&batch);
+            proptest::prop_assert_eq!(&plain[2..], &masked[2..]);
+            for (old, new) in plain[..2].iter().zip(&masked) {
+                for (old, new) in old.iter().zip(new.iter()) {
+                    proptest::prop_assert_eq!(old.is_none(), new.is_none());
+                }
+            }
+            plugin.apply(&mut batch, &context()).unwrap();
+            proptest::prop_assert_eq!(masked, read(&batch));
+        }
+    }
 }
