@@ -15,6 +15,8 @@ mod faults;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]
+mod secure;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod targets;

@@ -40,6 +40,7 @@ want_tests() {
     want maven has mvn
     want postgresql has_postgres
     want python3-venv has_venv
+    want openssl has openssl   # certificates of the services that speak TLS
     want golang-go has_go_or_collector
     want curl has curl
     want ca-certificates has_certificates

@@ -60,4 +60,6 @@ pub mod cli;
 
 pub mod demo;
 
-pub mod faults;
+pub mod failpoints;
+
+mod mutants;

@@ -6,6 +6,8 @@
 //! Needs CONNECT_PORT, KAFKA_PORT, PG_PORT, PG_USER, PG_PASSWORD; WHIMBREL_BIN names the binary (default: the one beside
 //! this test's own).
 
+mod watched;
+
 use std::{
     future::Future,
     panic::AssertUnwindSafe,

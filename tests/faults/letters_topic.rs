@@ -1,6 +1,7 @@
 //! Dead letters in a Kafka topic: full records there, coordinates in the target, and re-driven from there.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,6 +11,44 @@ use crate::support::agent::binary;
 use crate::support::kafka::create_topic_at;
 use crate::support::ledger::Store;
 use crate::support::{brokers, eventually, unique};
+
+/// Runs `whimbrel dead-letters show`.
+fn show(config: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(["dead-letters", "show", "--limit", "1000", "--config"]).arg(config).args(args).output().unwrap()
+}
+
+/// The target has no record; they are shown all the same, and as they were.
+fn shows_records_of_the_topic(config: &Path, letters: &str, count: usize) {
+    let shown = show(config, &["--payload", "--format", "json"]);
+    assert!(shown.status.success(), "{shown:?}");
+    let all: Vec<Value> = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(all.len(), count);
+    for letter in &all {
+        assert_eq!(letter["full_record"]["topic"], letters, "{letter}");
+        let value = letter["value"].as_str().unwrap();
+        let (key, value) = (letter["key"].as_str().unwrap(), serde_json::from_str::<Value>(value).unwrap());
+        let row = if value["after"].is_null() { &value["before"] } else { &value["after"] };
+        assert_eq!(key, format!("{{\"id\":{}}}", row["id"]), "the record of another letter: {letter}");
+        assert_eq!(letter["headers"], json!([]), "the agent's own headers are no part of it");
+    }
+    let text = show(config, &["--payload"]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert_eq!(text.matches("  value       {").count(), count, "{text}");
+    // Without being asked for, nothing of a record is read or shown.
+    let text = String::from_utf8(show(config, &[]).stdout).unwrap();
+    assert!(!text.contains("before") && text.contains(&format!("full record {letters}[0]@")), "{text}");
+    // Kafka is away: the rest is shown all the same, and the exit status tells.
+    let mut away: Value = serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
+    away["pipelines"][0]["source"]["kafka"]["brokers"] = json!(["127.0.0.1:1"]);
+    let elsewhere = config.with_file_name("away.yaml");
+    std::fs::write(&elsewhere, away.to_string()).unwrap();
+    let shown = show(&elsewhere, &["--payload", "--format", "json"]);
+    assert_eq!(shown.status.code(), Some(1), "{shown:?}");
+    let all: Vec<Value> = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(all.len(), count);
+    assert!(all[0]["value_error"].as_str().unwrap().contains("check the brokers"), "{}", all[0]);
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_in_a_topic_are_redriven_from_there_in_order() {
@@ -37,8 +76,9 @@ async fn dead_letters_in_a_topic_are_redriven_from_there_in_order() {
         .query_row("SELECT count(*) FROM whimbrel_dead_letters WHERE value IS NOT NULL", [], |row| row.get(0))
         .unwrap();
     assert_eq!(bodies, 0);
-    database.execute_batch("DROP TRIGGER refuse").unwrap();
     let file = scene.path().join("agent.yaml");
+    shows_records_of_the_topic(&file, &letters, found.dead.len());
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
     let redriven = eventually("the letters are applied", Duration::from_secs(60), async || {
         let done = Command::new(binary())
             .args(["dead-letters", "redrive", "--format", "json", "--limit", "1000", "--config"])

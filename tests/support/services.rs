@@ -12,18 +12,32 @@ pub(crate) struct Services {
     directory: tempfile::TempDir,
     ports: Vec<(&'static str, u16)>,
     names: Vec<&'static str>,
+    settings: Vec<(&'static str, &'static str)>,
 }
 
-const PORTS: [&str; 4] = ["KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "PG_PORT", "MONGO_PORT"];
+const PORTS: [&str; 7] = [
+    "KAFKA_PORT",
+    "KAFKA_CONTROLLER_PORT",
+    "KAFKA_SASL_PORT",
+    "KAFKA_MTLS_PORT",
+    "KAFKA_EXPIRED_PORT",
+    "PG_PORT",
+    "MONGO_PORT",
+];
 
 impl Services {
     /// Starts these (`kafka`, `postgres`, `mongo`).
     pub(crate) fn start(names: &[&'static str]) -> Self {
+        Self::start_with(names, &[])
+    }
+
+    /// The same, with settings of their scripts.
+    pub(crate) fn start_with(names: &[&'static str], settings: &[(&'static str, &'static str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // As root, PostgreSQL runs as another user, who must be able to pass.
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let ports = PORTS.into_iter().zip(free_ports(PORTS.len())).collect();
-        let services = Self { directory, ports, names: names.to_vec() };
+        let services = Self { directory, ports, names: names.to_vec(), settings: settings.to_vec() };
         for name in names {
             services.call(name, "start");
         }
@@ -35,32 +49,36 @@ impl Services {
         self.ports.iter().find(|(known, _)| *known == name).unwrap().1
     }
 
-    /// `start`, `kill`, `pause` or `resume` of one of them.
+    /// Where a service keeps its data.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A verb of one of them, such as `start`, `kill`, `pause` or `resume`, with what else the script takes.
     pub(crate) fn call(&self, name: &str, verb: &str) {
-        let script = PathBuf::from(setting("WHIMBREL_SERVICES")).join(format!("{name}.sh"));
-        let mut command = Command::new(&script);
-        command.arg(verb).env("SVC_DATA", self.directory.path()).stdin(Stdio::null());
-        command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
-        let done = command.output().unwrap_or_else(|e| panic!("{}: {e}", script.display()));
+        let done = self.command(name, verb).output().unwrap_or_else(|e| panic!("{name}.sh: {e}"));
         assert!(
             done.status.success(),
-            "{} {verb}: {}{}",
-            script.display(),
+            "{name}.sh {verb}: {}{}",
             String::from_utf8_lossy(&done.stdout),
             String::from_utf8_lossy(&done.stderr)
         );
+    }
+
+    fn command(&self, name: &str, verb: &str) -> Command {
+        let mut command = Command::new(PathBuf::from(setting("WHIMBREL_SERVICES")).join(format!("{name}.sh")));
+        command.args(verb.split(' ')).env("SVC_DATA", self.directory.path()).stdin(Stdio::null());
+        command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
+        command.envs(self.settings.iter().copied());
+        command
     }
 }
 
 impl Drop for Services {
     fn drop(&mut self) {
         for name in &self.names {
-            let script = PathBuf::from(setting("WHIMBREL_SERVICES")).join(format!("{name}.sh"));
-            let mut command = Command::new(script);
-            command.arg("wipe").env("SVC_DATA", self.directory.path());
-            command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
             // Dropping while panicking: nothing more can be done than to try.
-            let _ = command.output();
+            let _ = self.command(name, "wipe").output();
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Every target against its real server.
 
+#[path = "../../agent/src/target/cases.rs"]
+mod cases;
 #[path = "../../agent/src/target/fixture.rs"]
 mod fixture;
 mod mongod;

@@ -1,16 +1,13 @@
-//! Planned batches, built by hand as the pipeline's planner would build them.
+//! Planned batches from JSON values: the fixture of the targets, spoken to as a document store's tests like to.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde_json::Value;
-use whimbrel::batch::Batch;
-use whimbrel::event::{
-    Cell, CellKind, Column, Event, Kind, Op, Origin, Reason, Row, Shape, SourcePosition, SourceType, Span, Verdict,
-};
-use whimbrel::target::{
-    Advance, DeadLetter, DeliveryMode, KafkaCoordinates, KeyColumn, Layout, LayoutColumn, RowAction, RowOp, RowVersion,
-    Step, TableWrite, WriteBatch,
-};
+use whimbrel::event::{Reason, Row, SourceType};
+use whimbrel::target::{Advance, DeliveryMode, Layout, RowAction};
+
+use super::fixture::{self, V};
 
 /// Stands for a value Debezium did not send.
 pub(super) const UNAVAILABLE: &str = "__unavailable__";
@@ -18,129 +15,43 @@ pub(super) const UNAVAILABLE: &str = "__unavailable__";
 pub(super) const TOPIC: &str = "shop.public.t";
 pub(super) const PIPELINE: &str = "p1";
 
-/// A layout: columns with their types, and which of them are the key.
+/// A layout whose first columns are the key.
 pub(super) fn layout(table: &str, columns: &[(&str, SourceType)], key: &[&str]) -> Arc<Layout> {
-    let columns: Vec<LayoutColumn> = columns
-        .iter()
-        .map(|(name, ty)| LayoutColumn {
-            name: Arc::from(*name),
-            ty: ty.clone(),
-            nullable: true,
-            write: true,
-            key: key.iter().position(|k| k == name),
-        })
-        .collect();
-    let key = key
-        .iter()
-        .map(|name| {
-            let column = columns.iter().find(|c| &*c.name == *name).unwrap();
-            KeyColumn { name: Arc::clone(&column.name), ty: column.ty.clone() }
-        })
-        .collect();
-    Arc::new(Layout { table: Arc::from(table), columns, key, create: false })
+    assert!(columns.iter().zip(key).all(|((column, _), key)| column == key), "the key columns come first");
+    fixture::layout(table, key.len(), columns, false)
 }
 
 /// A batch in the making.
-pub(super) struct Planned {
-    pub(super) batch: Batch,
-    pub(super) mode: DeliveryMode,
-    pub(super) steps: Vec<Step>,
-    pub(super) advances: Vec<Advance>,
-    pub(super) dead_letters: Vec<DeadLetter>,
-    pub(super) settled: Vec<KafkaCoordinates>,
-    pub(super) effects: Vec<u32>,
+pub(super) struct Planned(fixture::Planned);
+
+impl Deref for Planned {
+    type Target = fixture::Planned;
+
+    fn deref(&self) -> &fixture::Planned {
+        &self.0
+    }
+}
+
+impl DerefMut for Planned {
+    fn deref_mut(&mut self) -> &mut fixture::Planned {
+        &mut self.0
+    }
 }
 
 impl Planned {
     pub(super) fn new(mode: DeliveryMode) -> Self {
-        let mut batch = Batch::default();
-        batch.topic_index(&Arc::from(TOPIC));
-        Self { batch, mode, steps: vec![], advances: vec![], dead_letters: vec![], settled: vec![], effects: vec![] }
-    }
-
-    pub(super) fn write(&self) -> WriteBatch<'_> {
-        WriteBatch {
-            pipeline: PIPELINE,
-            mode: self.mode,
-            batch: &self.batch,
-            steps: &self.steps,
-            advances: &self.advances,
-            dead_letters: &self.dead_letters,
-            settled: &self.settled,
-            effects: &self.effects,
-            now_ms: 1_764_000_000_000,
-        }
+        let mut planned = fixture::Planned::new(mode);
+        planned.pipeline = PIPELINE.into();
+        planned.topic = TOPIC.into();
+        Self(planned)
     }
 
     pub(super) fn advance(&mut self, expected: Option<i64>, next: i64) -> &mut Self {
-        self.advances.push(Advance { topic: Arc::from(TOPIC), partition: 0, expected, next });
+        self.0.advances.push(Advance { topic: Arc::from(TOPIC), partition: 0, expected, next });
         self
     }
 
-    /// An event at this offset; its Kafka key and value are made up from what is given.
-    pub(super) fn event(&mut self, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
-        let raw_key = key.map(|key| self.batch.push_bytes(key));
-        let raw_value = value.map(|value| self.batch.push_bytes(value));
-        let raw_headers = self.batch.push_headers([("h", Some(&b"1"[..]))]);
-        let destination = self.batch.name_index(&Arc::from("public.t"));
-        self.batch.events.push(Event {
-            origin: Origin { topic: 0, partition: 0, offset },
-            broker_ts_ms: 1_763_000_000_000,
-            kind: Kind::Change(Op::Update),
-            table: 0,
-            destination,
-            key: None,
-            before: None,
-            after: None,
-            raw_key,
-            raw_value,
-            raw_headers,
-            source_ts_us: 0,
-            captured_ts_us: 0,
-            position: SourcePosition { major: offset.unsigned_abs(), minor: 0 },
-            snapshot: false,
-            verdict: Verdict::Keep,
-        });
-        u32::try_from(self.batch.events.len() - 1).unwrap()
-    }
-
-    pub(super) fn cell(&mut self, value: Option<&Value>) -> Cell {
-        let (kind, span) = match value {
-            None => (CellKind::Absent, Span::default()),
-            Some(Value::Null) => (CellKind::Null, Span::default()),
-            Some(Value::Bool(true)) => (CellKind::True, Span::default()),
-            Some(Value::Bool(false)) => (CellKind::False, Span::default()),
-            Some(Value::Number(number)) => (CellKind::Number, self.batch.push_bytes(number.to_string().as_bytes())),
-            Some(Value::String(text)) if text == UNAVAILABLE => (CellKind::Unavailable, Span::default()),
-            Some(Value::String(text)) => {
-                let json = serde_json::to_string(text).unwrap();
-                let inside = &json[1..json.len() - 1];
-                let kind = if inside.contains('\\') { CellKind::Escaped } else { CellKind::Text };
-                (kind, self.batch.push_bytes(inside.as_bytes()))
-            }
-            Some(nested) => (CellKind::Json, self.batch.push_bytes(nested.to_string().as_bytes())),
-        };
-        Cell { span, kind }
-    }
-
-    fn row(&mut self, layout: &Layout, values: &Value) -> Row {
-        let cells: Vec<Cell> = layout.columns.iter().map(|c| self.cell(values.get(&*c.name))).collect();
-        let columns =
-            layout.columns.iter().map(|c| Column { name: Arc::clone(&c.name), ty: c.ty.clone(), nullable: true });
-        let shape = self.batch.shape_index(&Arc::new(Shape { columns: columns.collect() }));
-        self.batch.push_row(shape, cells)
-    }
-
-    fn key(&mut self, layout: &Layout, values: &Value) -> u32 {
-        let first = u32::try_from(self.batch.cells.len()).unwrap();
-        for column in &layout.key {
-            let cell = self.cell(values.get(&*column.name));
-            self.batch.cells.push(cell);
-        }
-        first
-    }
-
-    /// Adds an operation at this offset; rows of one step are over distinct keys.
+    /// Adds an operation at this offset, which is also its version.
     pub(super) fn op(
         &mut self,
         layout: &Arc<Layout>,
@@ -148,20 +59,10 @@ impl Planned {
         values: &Value,
         action: fn(Row) -> RowAction,
     ) -> &mut Self {
-        let event = self.event(offset, Some(values.to_string().as_bytes()), Some(b"{}"));
-        let key = self.key(layout, values);
-        let row = self.row(layout, values);
-        let position = SourcePosition { major: offset.unsigned_abs(), minor: 0 };
-        let op = RowOp { event, key, version: RowVersion { position, partition: 0, offset }, action: action(row) };
-        self.effects.push(event);
-        if !matches!(self.steps.last(), Some(Step::Rows(_))) {
-            self.steps.push(Step::Rows(vec![]));
-        }
-        let Some(Step::Rows(tables)) = self.steps.last_mut() else { unreachable!() };
-        match tables.iter_mut().find(|table| Arc::ptr_eq(&table.layout, layout)) {
-            Some(table) => table.ops.push(op),
-            None => tables.push(TableWrite { layout: Arc::clone(layout), ops: vec![op] }),
-        }
+        let key = Texts::of(values, layout.key.iter().map(|column| &*column.name));
+        let row = Texts::of(values, layout.columns.iter().map(|column| &*column.name));
+        self.0.offset = offset;
+        self.0.push_op(layout, offset.unsigned_abs(), Some(&key.cells()), &row.cells(), action);
         self
     }
 
@@ -182,9 +83,43 @@ impl Planned {
     }
 
     pub(super) fn dead_letter(&mut self, offset: i64, key: &[u8], reason: Reason) -> &mut Self {
-        let event = self.event(offset, Some(key), Some(b"\xffbroken"));
-        let message = format!("{reason} in the test");
-        self.dead_letters.push(DeadLetter { event, reason, message, kafka: None });
+        self.0.offset = offset;
+        self.0.push_dead_letter(Some(key), b"\xffbroken", reason);
         self
+    }
+}
+
+/// Some of the values, and how they stand in a message.
+struct Texts<'a>(Vec<(Option<&'a Value>, String)>);
+
+impl<'a> Texts<'a> {
+    fn of<'b>(values: &'a Value, names: impl Iterator<Item = &'b str>) -> Self {
+        Self(names.map(|name| values.get(name)).map(|value| (value, value.map(text).unwrap_or_default())).collect())
+    }
+
+    fn cells(&self) -> Vec<V<'_>> {
+        self.0.iter().map(|(value, text)| cell(*value, text)).collect()
+    }
+}
+
+/// A value as it stands in a message: strings without their quotes.
+fn text(value: &Value) -> String {
+    let json = value.to_string();
+    match value {
+        Value::String(_) => json[1..json.len() - 1].to_owned(),
+        _ => json,
+    }
+}
+
+fn cell<'a>(value: Option<&Value>, text: &'a str) -> V<'a> {
+    match value {
+        None => V::Absent,
+        Some(Value::Null) => V::Null,
+        Some(Value::Bool(value)) => V::Bool(*value),
+        Some(Value::Number(_)) => V::Num(text),
+        Some(Value::String(value)) if value == UNAVAILABLE => V::Unavailable,
+        Some(Value::String(_)) if text.contains('\\') => V::Escaped(text),
+        Some(Value::String(_)) => V::Text(text),
+        Some(Value::Array(_) | Value::Object(_)) => V::Json(text),
     }
 }

@@ -12,6 +12,7 @@ use crate::config::plugins::PluginsConfig;
 use crate::config::validated::TargetConfig;
 use crate::config::{self, AgentConfig, PipelineConfig};
 use crate::connect::client::Client;
+use crate::connect::facts::facts;
 use crate::connect::supervisor::Supervisor;
 use crate::export::http::{Surface, serve};
 use crate::pipeline::{self, Handle, Parts};
@@ -21,14 +22,15 @@ use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
 use crate::runtime::telemetry::Telemetry;
 use crate::runtime::tls;
 use crate::source::kafka::watch::now_ms;
-use crate::stats::{Instruments, Observer};
+use crate::stats::{ConnectorBoard, Instruments, Observer};
 use crate::target::{Target, mongodb, postgres, sqlite, stdout};
 use crate::transform;
 
 /// How long the exporters may take to push what is left.
 const FLUSH_GRACE: Duration = Duration::from_secs(5);
-/// How often connectors are looked at.
-const CONNECTORS_EVERY: Duration = Duration::from_secs(10);
+/// Looks at the connectors within the time that they may go without proof of progress, and the bounds of what lies between.
+const CONNECTOR_LOOKS: u32 = 9;
+const CONNECTORS_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// Async workers: HTTP and exporters; pipelines have threads of their own.
 const WORKERS: usize = 2;
 
@@ -103,6 +105,9 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
     if let Some(settings) = config.connectors {
         let client = Client::new(&settings.endpoint, settings.redactor())?;
         let mut supervisor = Supervisor::new(client, &settings)?;
+        let names = settings.desired.iter().map(|one| one.name.as_str());
+        let board = ConnectorBoard::new(names, &telemetry.instruments);
+        let every = (settings.progress.window / CONNECTOR_LOOKS).clamp(CONNECTORS_EVERY.0, CONNECTORS_EVERY.1);
         tasks.spawn(background, "connectors", async move {
             loop {
                 let report = supervisor.tick().await;
@@ -111,7 +116,8 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
                     reachable = report.reachable,
                     "connectors looked at"
                 );
-                tokio::time::sleep(CONNECTORS_EVERY).await;
+                board.looked(facts(&report));
+                tokio::time::sleep(every).await;
             }
         });
     }

@@ -10,6 +10,7 @@ pub mod finding;
 pub mod invalid;
 mod load;
 mod node;
+pub(crate) mod opaque;
 pub mod plugins;
 pub mod raw;
 mod read;

@@ -17,7 +17,7 @@ const MIN_MEMORY: u64 = 1 << 20;
 const MAX_MEMORY: u64 = 4 << 30;
 
 /// Settings of the plugin host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PluginsConfig {
     /// Where compiled code is cached; `None`: the user's cache directory.
     pub cache_dir: Option<PathBuf>,
@@ -128,3 +128,5 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
         _ => Ok(()),
     }
 }
+
+crate::config::opaque::opaque_debug!(PluginsConfig);

@@ -62,6 +62,8 @@ pub struct Otlp {
     /// Extra headers, such as authorization.
     #[serde(default)]
     pub headers: IndexMap<String, Secret>,
+    /// TLS to the collector, for an `https` endpoint.
+    pub tls: Option<OtlpTls>,
     /// Export metrics.
     #[serde(default = "yes")]
     pub metrics: bool,
@@ -79,6 +81,18 @@ pub struct Otlp {
     /// `db.client.operation.duration`).
     #[serde(default)]
     pub semantic_conventions: bool,
+}
+
+/// TLS to the collector.
+#[derive(Clone, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpTls {
+    /// PEM file of trusted authorities, and no others. Default: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client's certificate.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of the client's key.
+    pub key_file: Option<PathBuf>,
 }
 
 /// Wire protocol of OTLP.
@@ -558,21 +572,11 @@ const fn yes() -> bool {
     true
 }
 
-/// Debug prints that show no field.
-macro_rules! opaque_debug {
-    ($($name:ident),* $(,)?) => {$(
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($name)).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-
-opaque_debug!(
+super::opaque::opaque_debug!(
     Config,
     Http,
     Otlp,
+    OtlpTls,
     Log,
     Metrics,
     Plugins,

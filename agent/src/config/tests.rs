@@ -4,7 +4,11 @@ use std::path::Path;
 
 use super::load::load_text;
 use super::reference::Environment;
-use super::{Loaded, Report, example, schema};
+use super::validated::TargetConfig;
+use super::{AgentConfig, Loaded, PipelineConfig, Report, example, schema};
+use crate::connect;
+use crate::export::ExportConfig;
+use crate::pipeline::Settings;
 
 const BASE: &str = "\
 pipelines:
@@ -203,10 +207,35 @@ fn the_complete_example_names_every_field_there_is() {
 /// A word that is no part of anything else, and whose parts are not either.
 const CANARY: &str = "zqxjkvbzwq7jzvx";
 
+/// Debug prints of what each stage holds of the configuration. Taken apart by name, so that a section that is added does not
+/// compile until it stands here.
+fn sections(config: &AgentConfig) -> String {
+    let AgentConfig { name: _, export, log, plugins, pipelines, connectors } = config;
+    let ExportConfig { listen: _, otlp, max_series_per_metric: _ } = export;
+    let mut shown = vec![format!("{export:?} {otlp:?} {log:?} {plugins:?} {connectors:?}")];
+    shown.extend(otlp.iter().map(|otlp| format!("{:?} {:?}", otlp.tls, otlp.headers.len())));
+    for PipelineConfig { settings, transform, target, lag } in pipelines {
+        let Settings { name: _, kafka, decode, mapping, delivery, use_group_offsets: _ } = settings;
+        shown.push(format!("{settings:?} {kafka:?} {:?} {decode:?} {:?}", kafka.topics, decode.types));
+        shown.push(format!("{mapping:?} {delivery:?} {transform:?} {lag:?} "));
+        shown.push(match target {
+            TargetConfig::Mongodb(settings) => format!("{settings:?}"),
+            TargetConfig::Postgresql(settings) => format!("{settings:?}"),
+            TargetConfig::Sqlite(settings) => format!("{settings:?}"),
+            TargetConfig::Stdout(settings) => format!("{settings:?}"),
+        });
+    }
+    if let Some(connect::settings::Settings { endpoint, restart, progress, desired }) = connectors {
+        shown.push(format!("{endpoint:?} {restart:?} {progress:?} {:?} {desired:?}", progress.kafka));
+        shown.extend(desired.iter().map(|one| format!("{:?} {:?}", one.config, one.overrides)));
+    }
+    shown.join("\n")
+}
+
 /// Everything a user or a log may see of loading `text`.
 fn every_output(text: &str, value: &str) -> String {
     match load_with(text, value) {
-        Ok(loaded) => format!("{loaded:?}\n{loaded:#?}\n{}", loaded.report),
+        Ok(loaded) => format!("{loaded:?}\n{loaded:#?}\n{}\n{}", loaded.report, sections(&loaded.config)),
         Err(report) => format!("{report}\n{report:?}\n{report:#?}\n{:#}", anyhow::Error::new(report.clone())),
     }
 }
@@ -233,7 +262,7 @@ fn a_resolved_value_is_in_no_output_whichever_field_it_stands_in() {
     assert!(scalars.len() > 80, "{}", scalars.len());
     let values =
         [CANARY.to_owned(), format!("{CANARY}:99999"), format!("h://u:{CANARY}@[x"), format!("1\n{CANARY}\u{1b}[0m")];
-    let mut failed = 0;
+    let (mut failed, mut loaded) = (0, 0);
     for (path, at) in &scalars {
         let lines = example::COMPLETE.lines().enumerate().map(|(index, line)| {
             if index + 1 != at.line {
@@ -247,6 +276,7 @@ fn a_resolved_value_is_in_no_output_whichever_field_it_stands_in() {
         for value in &values {
             let output = every_output(&text, value);
             failed += usize::from(output.contains("error:"));
+            loaded += usize::from(output.contains("AgentConfig"));
             assert_no_canary(&output, path);
         }
         // The reference as one part of the value.
@@ -255,6 +285,7 @@ fn a_resolved_value_is_in_no_output_whichever_field_it_stands_in() {
     }
     // Otherwise the outputs above were mostly empty, and nothing was tested.
     assert!(failed > scalars.len(), "only {failed} failed");
+    assert!(loaded > 40, "only {loaded} loaded, so hardly a stage's settings were printed");
 }
 
 #[test]

@@ -56,12 +56,12 @@ impl ConnectorConfig {
 
 impl fmt::Debug for ConnectorConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter().map(|(key, value)| (key, redact::shown(key, value)))).finish()
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
 /// A property the user set over a managed one; both as they may be shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Override {
     /// The property.
     pub key: String,
@@ -72,7 +72,7 @@ pub struct Override {
 }
 
 /// A connector as it shall be.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Desired {
     /// Full name in Kafka Connect.
     pub name: String,
@@ -185,6 +185,8 @@ fn common(class: &str, topic_prefix: &str, heartbeat: Duration, query: Option<&s
     }
     config
 }
+
+crate::config::opaque::opaque_debug!(Desired, Override);
 
 #[cfg(test)]
 mod tests {

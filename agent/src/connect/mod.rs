@@ -11,6 +11,7 @@ pub mod client;
 pub mod desired;
 pub mod diff;
 pub mod error;
+pub mod facts;
 pub mod health;
 pub mod heartbeat;
 pub mod progress;

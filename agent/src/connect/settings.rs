@@ -17,7 +17,7 @@ use crate::config::secret::Secret;
 use crate::config::units::Millis;
 
 /// Where Kafka Connect is and how to talk to it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Endpoint {
     /// Base address, without credentials.
     pub url: Url,
@@ -30,7 +30,7 @@ pub struct Endpoint {
 }
 
 /// How progress is watched.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ProgressPolicy {
     /// How long a RUNNING connector may go without proof.
     pub window: Duration,
@@ -39,7 +39,7 @@ pub struct ProgressPolicy {
 }
 
 /// The validated section.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Kafka Connect.
     pub endpoint: Endpoint,
@@ -331,6 +331,8 @@ impl Judge {
 fn or_default(given: Option<Millis>, default: Duration) -> Duration {
     given.map_or(default, |Millis(duration)| duration)
 }
+
+crate::config::opaque::opaque_debug!(Endpoint, ProgressPolicy, Settings);
 
 #[cfg(test)]
 mod tests {

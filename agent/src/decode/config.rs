@@ -13,7 +13,7 @@ pub const DEFAULT_PLACEHOLDER: &str = "__debezium_unavailable_value";
 pub const DEFAULT_MAX_RECORD: usize = 16 << 20;
 
 /// How records are read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DecodeConfig {
     /// Debezium's `unavailable.value.placeholder`.
     pub unavailable_placeholder: String,
@@ -69,7 +69,7 @@ impl TryFrom<&raw::Decode> for DecodeConfig {
 const MAX_RECORD_CEILING: usize = 1 << 30;
 
 /// `owner.table.column: type`, each part a name or `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeclaredType {
     owner: Part,
     table: Part,
@@ -78,7 +78,7 @@ pub struct DeclaredType {
     pub ty: SourceType,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Part {
     Any,
     Name(String),
@@ -125,6 +125,8 @@ impl DeclaredType {
         self.owner.matches(owner) && self.table.matches(&table.table) && self.column.matches(column)
     }
 }
+
+crate::config::opaque::opaque_debug!(DecodeConfig, DeclaredType, Part);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The `http:`, `otlp:` and `metrics:` sections, checked.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
@@ -17,7 +18,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is exported and where.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExportConfig {
     /// Address of the HTTP endpoint.
     pub listen: SocketAddr,
@@ -28,7 +29,7 @@ pub struct ExportConfig {
 }
 
 /// OTLP push.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OtlpConfig {
     /// Base URL of the collector.
     pub endpoint: Url,
@@ -36,6 +37,8 @@ pub struct OtlpConfig {
     pub protocol: raw::OtlpProtocol,
     /// Extra headers; names checked, values secret.
     pub headers: Vec<(HeaderName, Secret)>,
+    /// Whom to trust, and what to show.
+    pub tls: OtlpTls,
     /// Push metrics.
     pub metrics: bool,
     /// Push traces.
@@ -48,6 +51,15 @@ pub struct OtlpConfig {
     pub timeout: Duration,
     /// Also the collector's and the semantic conventions' names.
     pub semantic_conventions: bool,
+}
+
+/// TLS to a collector.
+#[derive(Clone, Default)]
+pub struct OtlpTls {
+    /// Trusted authorities, and no others; the system's without it.
+    pub ca_file: Option<PathBuf>,
+    /// The client's certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl ExportConfig {
@@ -89,11 +101,11 @@ impl OtlpConfig {
                 "use `headers` with an authorization header",
             ));
         }
-        if raw.protocol == raw::OtlpProtocol::Grpc && endpoint.scheme() == "https" {
+        if raw.tls.is_some() && endpoint.scheme() == "http" {
             return Err(Invalid::new(
-                "protocol",
-                "grpc over https is not supported",
-                "use `http/protobuf`, which is, or a collector on this machine",
+                "tls",
+                "the endpoint is plain http",
+                "write https in `endpoint`, or leave out `tls`",
             ));
         }
         let headers = raw
@@ -124,6 +136,13 @@ impl OtlpConfig {
             interval: duration("interval", raw.interval, DEFAULT_INTERVAL)?,
             timeout: duration("timeout", raw.timeout, DEFAULT_TIMEOUT)?,
             endpoint,
+            tls: raw
+                .tls
+                .as_ref()
+                .map(OtlpTls::new)
+                .transpose()
+                .map_err(|invalid| invalid.within("tls"))?
+                .unwrap_or_default(),
             protocol: raw.protocol,
             headers,
             metrics: raw.metrics,
@@ -133,6 +152,20 @@ impl OtlpConfig {
         })
     }
 }
+
+impl OtlpTls {
+    fn new(raw: &raw::OtlpTls) -> Result<Self, Invalid> {
+        let identity = match (&raw.cert_file, &raw.key_file) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            (Some(_), None) => return Err(Invalid::new("key_file", "is missing", "a certificate needs its key")),
+            (None, Some(_)) => return Err(Invalid::new("cert_file", "is missing", "a key needs its certificate")),
+        };
+        Ok(Self { ca_file: raw.ca_file.clone(), identity })
+    }
+}
+
+crate::config::opaque::opaque_debug!(ExportConfig, OtlpConfig, OtlpTls);
 
 #[cfg(test)]
 mod tests {
@@ -150,7 +183,9 @@ mod tests {
             ("endpoint: collector", "endpoint: is not a URL"),
             ("endpoint: ftp://x", "endpoint: is not an http or https URL"),
             ("endpoint: http://me:canary@x", "endpoint: holds a user or password"),
-            ("endpoint: https://x\nprotocol: grpc", "protocol: grpc over https is not supported"),
+            ("endpoint: http://x\ntls: {ca_file: a.pem}", "tls: the endpoint is plain http"),
+            ("endpoint: https://x\ntls: {cert_file: a.pem}", "tls.key_file: is missing"),
+            ("endpoint: https://x\ntls: {key_file: a.key}", "tls.cert_file: is missing"),
             ("endpoint: http://x\nheaders: {'a b': canary}", "headers.a b: is not a header name"),
             ("endpoint: http://x\nheaders: {a: \"can\\nary\"}", "headers.a: the value has characters"),
             ("endpoint: http://x\ninterval: 0s", "interval: must be more than 0"),

@@ -10,8 +10,8 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use super::prometheus::{Scrape, view};
 use crate::event::{Op, Reason};
 use crate::stats::{
-    BatchReport, HopSamples, Instruments, LagConfig, LossyCount, Observer, PipelineState, PluginMeter, Stamp, TableLag,
-    Watermark,
+    BatchReport, ConnectFacts, ConnectorBoard, ConnectorFacts, HopSamples, Instruments, LagConfig, LossyCount,
+    Observer, PipelineState, PluginMeter, Restart, Stamp, TableLag, Watermark,
 };
 
 const NOW: i64 = 1_767_225_600_000;
@@ -111,6 +111,23 @@ fn the_scrape_is_the_contract_to_the_letter() {
     plugin.events("keep", 8);
     plugin.trap("deadline");
     plugin.memory_bytes(1 << 20);
+    let board = ConnectorBoard::new(["migration-connector-shop"], &rig.instruments);
+    board.looked(ConnectFacts {
+        reachable: true,
+        trouble: None,
+        connectors: vec![ConnectorFacts {
+            name: "migration-connector-shop".into(),
+            condition: "failed",
+            progress: "not_checked",
+            tasks: [1, 2, 0],
+            failed: [Some(0), Some(2)].into(),
+            drifted_properties: 3,
+            restart: Restart::Requested,
+            restarts_left: 4,
+            trouble: Some("FAILED".into()),
+        }],
+        report: serde_json::Value::Null,
+    });
     let mut got: Vec<String> = rig.text().lines().map(str::to_owned).collect();
     got.sort();
     let got = got.join("\n") + "\n";

@@ -1,7 +1,8 @@
 //! `/healthz` and `/readyz`.
 //!
 //! Healthy: the process answers; restarting it would help nothing else. Ready: every pipeline runs and no component of it
-//! is down; being behind is not being unready, that is what lag is for.
+//! is down, and Kafka Connect runs every connector that is configured; being behind is not being unready, that is what lag
+//! is for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::http::Surface;
-use crate::stats::Readiness;
+use crate::stats::{ConnectorsReadiness, Readiness};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Ready {
@@ -20,6 +21,8 @@ pub(crate) struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     pipelines: BTreeMap<Arc<str>, Readiness>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connectors: Option<ConnectorsReadiness>,
 }
 
 pub(crate) async fn healthz() -> &'static str {
@@ -33,8 +36,12 @@ pub(crate) async fn readyz(State(surface): State<Surface>) -> (StatusCode, Json<
         .iter()
         .map(|observer| (Arc::clone(observer.pipeline()), observer.readiness()))
         .collect();
-    let reason = pipelines.is_empty().then_some("no pipeline has started");
-    let ready = !pipelines.is_empty() && pipelines.values().all(|pipeline| pipeline.ready);
+    let connectors = surface.instruments.connectors().map(|board| board.readiness());
+    let nothing = pipelines.is_empty() && connectors.is_none();
+    let reason = nothing.then_some("no pipeline has started");
+    let ready = !nothing
+        && pipelines.values().all(|pipeline| pipeline.ready)
+        && connectors.as_ref().is_none_or(|connectors| connectors.ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready, reason, pipelines }))
+    (status, Json(Ready { ready, reason, pipelines, connectors }))
 }

@@ -9,6 +9,7 @@ mod golden_tests;
 pub mod health;
 pub mod http;
 pub mod otlp;
+mod otlp_tls;
 pub mod process;
 pub mod prometheus;
 pub mod status;

@@ -5,12 +5,14 @@
 //! bounded there, and what does not fit is dropped and said so in the log.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
     WithTonicConfig,
@@ -18,14 +20,20 @@ use opentelemetry_otlp::{
 use tokio::runtime::Handle;
 
 use super::config::OtlpConfig;
+use super::otlp_tls::{Material, NotTaken, TlsFileError};
 use crate::config::raw::OtlpProtocol;
 
 /// An answer of a collector is a few bytes; more is not read.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// How often it is told why pushes fail.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Why the push could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
+    /// A file for TLS.
+    #[error("tls to the collector could not be set up")]
+    Tls(#[source] TlsFileError),
     /// The HTTP client.
     #[error("the http client for otlp could not be made")]
     Client(#[source] reqwest::Error),
@@ -42,13 +50,17 @@ pub enum OtlpError {
 pub struct Exporters<'a> {
     config: &'a OtlpConfig,
     client: OnRuntime,
+    tls: Option<ClientTlsConfig>,
 }
 
 impl<'a> Exporters<'a> {
     /// For this collector; call it inside the async runtime.
     pub fn new(config: &'a OtlpConfig) -> Result<Self, OtlpError> {
         let runtime = Handle::try_current().map_err(OtlpError::NoRuntime)?;
-        Ok(Self { client: OnRuntime { client: client(config).map_err(OtlpError::Client)?, runtime }, config })
+        crate::runtime::tls::install();
+        let material = Material::read(config).map_err(OtlpError::Tls)?;
+        let client = client(config, &material)?;
+        Ok(Self { client: OnRuntime { client, runtime, told: Arc::default() }, tls: material.grpc(), config })
     }
 
     fn url(&self, signal: &str) -> String {
@@ -104,7 +116,12 @@ impl<'a> Exporters<'a> {
     }
 
     fn grpc<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> B {
-        builder.with_endpoint(self.url("")).with_timeout(self.config.timeout).with_metadata(self.metadata())
+        let builder =
+            builder.with_endpoint(self.url("")).with_timeout(self.config.timeout).with_metadata(self.metadata());
+        match &self.tls {
+            Some(tls) => builder.with_tls_config(tls.clone()),
+            None => builder,
+        }
     }
 
     fn http<B: WithExportConfig + WithHttpConfig>(&self, builder: B, signal: &str) -> B {
@@ -117,8 +134,7 @@ impl<'a> Exporters<'a> {
     }
 }
 
-fn client(config: &OtlpConfig) -> Result<reqwest::Client, reqwest::Error> {
-    crate::runtime::tls::install();
+fn client(config: &OtlpConfig, material: &Material) -> Result<reqwest::Client, OtlpError> {
     let builder = reqwest::Client::builder()
         .timeout(config.timeout)
         // Keep one connection between pushes, not more.
@@ -126,26 +142,41 @@ fn client(config: &OtlpConfig) -> Result<reqwest::Client, reqwest::Error> {
         .pool_idle_timeout(config.interval.saturating_mul(3).max(Duration::from_secs(30)))
         // Authorization headers must not follow a redirect elsewhere.
         .redirect(reqwest::redirect::Policy::none());
-    // Without TLS no trust store is needed; a machine may have none.
-    if config.endpoint.scheme() == "http" { builder.tls_certs_only([]).build() } else { builder.build() }
+    material.http(builder).map_err(OtlpError::Tls)?.build().map_err(OtlpError::Client)
 }
 
 #[derive(Debug, Clone)]
 struct OnRuntime {
     client: reqwest::Client,
     runtime: Handle,
+    /// When it was last told why a push failed: the SDK tells each time that one did, and not why.
+    told: Arc<Mutex<Option<Instant>>>,
+}
+
+impl OnRuntime {
+    fn tell(&self, error: &(dyn std::error::Error + 'static)) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+            *told = Some(Instant::now());
+            tracing::error!(error, "collector takes no push");
+        }
+    }
 }
 
 #[async_trait]
 impl HttpClient for OnRuntime {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
-        self.runtime.spawn(async move { send(&client, request).await }).await?
+        let result = self.runtime.spawn(async move { send(&client, request).await }).await?;
+        if let Err(error) = &result {
+            self.tell(error.as_ref());
+        }
+        result
     }
 }
 
 async fn send(client: &reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-    let mut answer = client.execute(request.try_into()?).await?;
+    let mut answer = client.execute(request.try_into()?).await.map_err(|error| NotTaken::new(&error))?;
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {

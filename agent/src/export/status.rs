@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::http::Surface;
-use crate::stats::PipelineStatus;
+use crate::stats::{ConnectorsStatus, PipelineStatus};
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -18,6 +18,9 @@ struct Status {
     started_at_ms: i64,
     now_ms: i64,
     pipelines: Vec<PipelineStatus>,
+    /// Only where connectors are configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connectors: Option<ConnectorsStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,6 +36,7 @@ pub(crate) async fn status(State(surface): State<Surface>) -> Response {
         started_at_ms: surface.started_at_ms,
         now_ms: surface.instruments.now_ms(),
         pipelines,
+        connectors: surface.instruments.connectors().map(|board| board.status()),
     })
     .into_response()
 }

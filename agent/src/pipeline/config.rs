@@ -27,7 +27,7 @@ const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const DEFAULT_DELETE_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// Validated settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct DeliveryConfig {
     /// Guarantee.
     pub mode: DeliveryMode,
@@ -116,3 +116,5 @@ impl DeliveryConfig {
         })
     }
 }
+
+crate::config::opaque::opaque_debug!(DeliveryConfig);

@@ -12,7 +12,7 @@ use crate::target::{KeyColumn, Layout, LayoutColumn};
 const MAX_CACHED: usize = 8_192;
 
 /// A pattern with `*` for any run of characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Glob(String);
 
 impl Glob {
@@ -35,7 +35,7 @@ impl Glob {
 }
 
 /// How the tables that match are mapped.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Rule {
     from: Glob,
     to: String,
@@ -47,7 +47,7 @@ struct Rule {
 }
 
 /// The mapping of a pipeline.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Mapping {
     rules: Vec<Rule>,
 }
@@ -249,6 +249,8 @@ impl Mapper {
         })
     }
 }
+
+crate::config::opaque::opaque_debug!(Glob, Rule, Mapping);
 
 #[cfg(test)]
 mod tests {

@@ -24,8 +24,8 @@ mod writer;
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NEW_CLIENT_AFTER: Duration = Duration::from_secs(2);
 
 /// What a pipeline is made of, validated.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Name; part of the identity of its state in the target.
     pub name: Arc<str>,
@@ -72,6 +72,8 @@ pub struct Settings {
     /// True for targets that keep no offsets of their own.
     pub use_group_offsets: bool,
 }
+
+crate::config::opaque::opaque_debug!(Settings);
 
 /// What a pipeline works with.
 pub struct Parts {
@@ -116,6 +118,8 @@ pub struct Handle {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     grace: Duration,
+    /// When it was asked to end: the grace counts from there, so that many pipelines end in the time of one.
+    stopped_at: OnceLock<Instant>,
 }
 
 impl Handle {
@@ -127,6 +131,7 @@ impl Handle {
 
     /// Asks it to end: finish and commit what is in flight.
     pub fn stop(&self) {
+        self.stopped_at.get_or_init(Instant::now);
         self.shared.request_stop();
     }
 
@@ -135,12 +140,13 @@ impl Handle {
         self.shared.resume();
     }
 
-    /// Stops it and waits; after the configured grace what is in flight is dropped, to be read again at the next start.
+    /// Stops it and waits; when the configured grace has passed since it was first asked to end, what is in flight is
+    /// dropped, to be read again at the next start.
     /// Returns whether all of it became durable.
     #[must_use]
     pub fn join(&self) -> bool {
         self.stop();
-        let deadline = Instant::now() + self.grace;
+        let deadline = *self.stopped_at.get_or_init(Instant::now) + self.grace;
         let mut graceful = true;
         while !self.threads.iter().all(JoinHandle::is_finished) {
             if graceful && Instant::now() >= deadline {
@@ -212,7 +218,13 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
         let chain = parts.chain;
         Box::new(move || read_on(&settings, chain, work, offsets, recycled, &shared))
     })?;
-    Ok(Handle { name: Arc::clone(&settings.name), grace: settings.delivery.shutdown_grace, shared, threads })
+    Ok(Handle {
+        name: Arc::clone(&settings.name),
+        grace: settings.delivery.shutdown_grace,
+        shared,
+        threads,
+        stopped_at: OnceLock::new(),
+    })
 }
 
 /// Keeps a reader going; its Kafka client is made anew when librdkafka declares it lost.

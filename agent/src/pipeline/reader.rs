@@ -18,6 +18,7 @@ use super::writer::{OffsetsRequest, Prepared, Work, chain};
 use crate::batch::Batch;
 use crate::decode::{Decoder, Record};
 use crate::source::kafka::headers::HeaderList;
+use crate::source::kafka::refusal::Refusal;
 use crate::source::kafka::watch::now_ms;
 use crate::source::kafka::{KafkaSource, Notice, Partition, Polled, ReadFrom, SourceError};
 use crate::stats::PipelineState;
@@ -38,6 +39,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 const LOOK_FOR_TOPICS: Duration = Duration::from_secs(5);
 /// How long the same trouble is not logged again.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// How many different troubles are logged in that time.
+const MAX_TOLD: usize = 8;
+/// A refusal is repeated at least this often while it lasts: librdkafka suppresses an error that it told for 30 s.
+const REFUSAL_LASTS: Duration = Duration::from_secs(60);
 /// Records between two looks at notices and signals while records flow.
 const LOOK_EVERY: usize = 256;
 /// Of so many records the decoding of one is timed: two looks at the clock cost a tenth of what they would measure.
@@ -117,7 +122,12 @@ pub(super) struct State {
     topics: Vec<Arc<str>>,
     last_commit: Option<Instant>,
     last_topic_look: Option<Instant>,
-    last_trouble: Option<(String, Instant)>,
+    /// Troubles that were logged, and when.
+    told: Vec<(String, Instant)>,
+    /// When the brokers last refused us, unless they have taken us since.
+    refused: Option<Instant>,
+    /// Something kept us from the brokers; not called running again before they have answered.
+    cut_off: bool,
 }
 
 impl State {
@@ -265,6 +275,7 @@ impl Reader {
                 }
                 Notice::Revoked(partitions) => self.give_up(&partitions),
                 Notice::Trouble(what) => self.trouble(&what),
+                Notice::Refused(refusal) => self.refused(refusal),
                 Notice::ReachedEnd { partition, end } => self.reached_end(&partition, end),
             }
         }
@@ -460,26 +471,72 @@ impl Reader {
     }
 
     fn trouble(&mut self, what: &str) {
-        let known = |(last, at): &(String, Instant)| last == what && at.elapsed() < SAY_AGAIN;
-        if !self.state.last_trouble.as_ref().is_some_and(known) {
+        if self.refused_lately() {
+            return; // what follows from a refusal says less
+        }
+        self.state.told.retain(|(_, at)| at.elapsed() < SAY_AGAIN);
+        if self.state.told.len() < MAX_TOLD && !self.state.told.iter().any(|(told, _)| told == what) {
             tracing::warn!(pipeline = %self.pipeline, error = what, "kafka client has trouble and goes on trying");
-            self.state.last_trouble = Some((what.to_owned(), Instant::now()));
+            self.state.told.push((what.to_owned(), Instant::now()));
+        }
+        self.away(what);
+    }
+
+    /// Says that the brokers are away, unless more is known than that.
+    fn away(&mut self, what: &str) {
+        if self.refused_lately() {
+            return;
         }
         if self.state.assigned.is_empty() || what.contains("AllBrokersDown") || what.contains("brokers are down") {
             self.wait_state(&format!("kafka: {what}"));
+            self.state.cut_off = true;
+        }
+    }
+
+    fn refused_lately(&self) -> bool {
+        self.state.refused.is_some_and(|at| at.elapsed() < REFUSAL_LASTS)
+    }
+
+    /// The client tries again by itself, and succeeds once somebody has mended it.
+    fn refused(&mut self, Refusal { why, remedy, certain }: Refusal) {
+        if self.state.refused.is_none() {
+            tracing::error!(pipeline = %self.pipeline, error = why, remedy, "the brokers cannot be used");
+        }
+        self.state.refused = Some(Instant::now());
+        self.state.cut_off = true;
+        let state = match certain {
+            true => PipelineState::Paused { why, remedy },
+            false => PipelineState::Waiting { for_what: format!("{why}; {remedy}") },
+        };
+        self.shared.health(Part::Reader, Some(state));
+    }
+
+    /// The brokers answer again.
+    fn reconnected(&mut self) {
+        self.state.refused = None;
+        if std::mem::take(&mut self.state.cut_off) {
+            if self.state.assigned.is_empty() {
+                self.wait_state("partitions of the consumer group");
+            } else {
+                self.now_running();
+            }
         }
     }
 
     fn look_for_topics(&mut self) {
         let due = self.state.last_topic_look.is_none_or(|at| at.elapsed() >= LOOK_FOR_TOPICS);
-        if !self.state.assigned.is_empty() || !self.state.pending.is_empty() || !due {
+        let reading = !self.state.assigned.is_empty() || !self.state.pending.is_empty();
+        if (reading && !self.state.cut_off) || !due {
             return;
         }
         self.state.last_topic_look = Some(Instant::now());
         match self.source.missing_topics(Duration::from_secs(2)) {
-            Ok(missing) if missing.is_empty() => {}
-            Ok(missing) => self.wait_state(&format!("topics that do not exist: {}", missing.join(", "))),
-            Err(error) => self.wait_state(&format!("kafka: {error}")),
+            Ok(missing) if missing.is_empty() => self.reconnected(),
+            Ok(missing) => {
+                self.reconnected();
+                self.wait_state(&format!("topics that do not exist: {}", missing.join(", ")));
+            }
+            Err(error) => self.away(&error.to_string()),
         }
     }
 
@@ -487,7 +544,9 @@ impl Reader {
         self.shared.health(Part::Reader, Some(PipelineState::Waiting { for_what: what.to_owned() }));
     }
 
-    fn now_running(&self) {
+    fn now_running(&mut self) {
+        self.state.refused = None;
+        self.state.cut_off = false;
         if !self.state.halted {
             self.shared.health(Part::Reader, None);
         }

@@ -20,7 +20,7 @@ use super::shared::{Part, Shared};
 use super::spans::Spans;
 use crate::batch::Batch;
 use crate::event::{Kind, Reason};
-use crate::faults;
+use crate::mutants;
 use crate::source::kafka::Partition;
 use crate::source::kafka::watch::now_ms;
 use crate::stats::PipelineState;
@@ -248,7 +248,7 @@ impl Writer {
                 now_ms: now_ms(),
             };
             let begun = Instant::now();
-            let result = faults::apply(self.target.as_mut(), &write).await;
+            let result = mutants::apply(self.target.as_mut(), &write).await;
             let took = begun.elapsed();
             let error = match result {
                 Ok(applied) => {
@@ -428,7 +428,12 @@ impl Writer {
 
     fn report_pause(&self, error: &TargetError) {
         tracing::error!(pipeline = %self.pipeline, kind = ?error.kind, error = %chain(error), "pipeline paused");
-        let remedy = "mend it at the target; the pipeline looks again by itself, or at once on SIGHUP".into();
+        let what = match error.kind {
+            ErrorKind::Authentication => "check user and password in the target's `uri`, and the user at the server",
+            ErrorKind::Authorization => "grant the target's user what it lacks",
+            _ => "mend it at the target",
+        };
+        let remedy = format!("{what}; the pipeline looks again by itself, or at once on SIGHUP");
         self.shared.health(Part::Writer, Some(PipelineState::Paused { why: chain(error), remedy }));
     }
 

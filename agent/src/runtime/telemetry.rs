@@ -40,7 +40,7 @@ const CARRIERS: [&str; 9] =
     ["opentelemetry", "hyper", "hyper_util", "reqwest", "h2", "tonic", "tower", "rustls", "whimbrel::export::otlp"];
 
 /// The `log:` section, checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LogConfig {
     /// Filter directives.
     pub filter: String,
@@ -291,6 +291,8 @@ fn is_carrier(target: &str) -> bool {
         target.strip_prefix(carrier).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '-', '_']))
     })
 }
+
+crate::config::opaque::opaque_debug!(LogConfig);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use opentelemetry::{InstrumentationScope, Key, KeyValue, StringValue, Value};
 
+use super::connectors::{BoardLevel, ConnectorBoard};
 use super::family::{Counters, Gauges, Join, Label, Labels, Spec};
 use super::lag::LagState;
 use super::observer::Observer;
@@ -46,9 +47,11 @@ pub(crate) enum Count {
     PluginCalls,
     PluginEvents,
     PluginTraps,
+    ConnectorFailures,
+    ConnectorRestarts,
 }
 
-const COUNTERS: [Spec; 10] = [
+const COUNTERS: [Spec; 12] = [
     Spec {
         name: "cdc_events_processed_total",
         help: "Change events made durable at the target.",
@@ -79,6 +82,16 @@ const COUNTERS: [Spec; 10] = [
     Spec { name: "plugin_calls_total", help: "Calls into plugins.", labels: &["plugin", "outcome"] },
     Spec { name: "plugin_events_total", help: "Events by the plugin's verdict.", labels: &["plugin", "verdict"] },
     Spec { name: "plugin_traps_total", help: "Calls that ended in a trap.", labels: &["plugin", "cause"] },
+    Spec {
+        name: "cdc_connector_task_failures_total",
+        help: "Times that a connector or one of its tasks was found FAILED.",
+        labels: &["connector"],
+    },
+    Spec {
+        name: "cdc_connector_restarts_total",
+        help: "Requests to restart what failed in a connector.",
+        labels: &["connector", "outcome"],
+    },
 ];
 
 /// Gauges, in the order of [`GAUGES`].
@@ -95,10 +108,11 @@ enum Level {
     PipelineInfo,
     PluginMemory,
     PluginInfo,
+    Connectors(BoardLevel),
 }
 
 impl Level {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 17] = [
         Self::ConsumerLag,
         Self::ReplicationLag,
         Self::LagState,
@@ -110,6 +124,12 @@ impl Level {
         Self::PipelineInfo,
         Self::PluginMemory,
         Self::PluginInfo,
+        Self::Connectors(BoardLevel::Up),
+        Self::Connectors(BoardLevel::State),
+        Self::Connectors(BoardLevel::Progress),
+        Self::Connectors(BoardLevel::Tasks),
+        Self::Connectors(BoardLevel::Drift),
+        Self::Connectors(BoardLevel::RestartsLeft),
     ];
 
     const fn spec(self) -> (Spec, Join) {
@@ -165,6 +185,36 @@ impl Level {
             Self::PluginInfo => {
                 ("plugin_info", "Facts about the plugin; always 1.", &["plugin", "version", "digest"], Join::Largest)
             }
+            Self::Connectors(BoardLevel::Up) => {
+                ("cdc_connect_up", "1 if Kafka Connect answered the last look.", &[], Join::Largest)
+            }
+            Self::Connectors(BoardLevel::State) => (
+                "cdc_connector_state",
+                "1 for what the states of the connector and its tasks amount to.",
+                &["connector", "state"],
+                Join::Largest,
+            ),
+            Self::Connectors(BoardLevel::Progress) => (
+                "cdc_connector_progress",
+                "1 for whether the connector moves.",
+                &["connector", "progress"],
+                Join::Largest,
+            ),
+            Self::Connectors(BoardLevel::Tasks) => {
+                ("cdc_connector_tasks", "Tasks of the connector by state.", &["connector", "state"], Join::Largest)
+            }
+            Self::Connectors(BoardLevel::Drift) => (
+                "cdc_connector_drifted_properties",
+                "Properties of the connector that are not as configured.",
+                &["connector"],
+                Join::Largest,
+            ),
+            Self::Connectors(BoardLevel::RestartsLeft) => (
+                "cdc_connector_restarts_left",
+                "Restarts of the connector that the budget still allows in its window.",
+                &["connector"],
+                Join::Largest,
+            ),
         };
         (Spec { name, help, labels }, join)
     }
@@ -178,6 +228,7 @@ pub(crate) struct Inner {
     group_lag: Gauges,
     observers: Mutex<Vec<Weak<Observer>>>,
     plugins: Mutex<Vec<Weak<PluginMeter>>>,
+    connectors: Mutex<Weak<ConnectorBoard>>,
     pub(crate) hop: Histogram<f64>,
     pub(crate) call: Histogram<f64>,
     pub(crate) db: Option<Histogram<f64>>,
@@ -242,6 +293,7 @@ impl Instruments {
             group_lag: Gauges::new(GROUP_LAG, Join::Largest, budget),
             observers: Mutex::default(),
             plugins: Mutex::default(),
+            connectors: Mutex::default(),
             hop: meter
                 .f64_histogram("cdc_hop_duration_seconds")
                 .with_description("How long a part of the way took; a sample of at most eight events a batch.")
@@ -299,6 +351,29 @@ impl Instruments {
         let mut plugins = self.inner.plugins.lock().unwrap_or_else(PoisonError::into_inner);
         plugins.retain(|known| known.strong_count() > 0);
         plugins.push(Arc::downgrade(plugin));
+    }
+
+    pub(crate) fn watch_connectors(&self, board: &Arc<ConnectorBoard>) {
+        *self.inner.connectors.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(board);
+    }
+
+    /// The board of the connectors, if there is one.
+    #[must_use]
+    pub fn connectors(&self) -> Option<Arc<ConnectorBoard>> {
+        self.inner.connectors.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn total(&self, which: Count, labels: &Labels) -> u64 {
+        let mut found = 0;
+        if let Some(counters) = self.inner.counters.get(which as usize) {
+            counters.each(|known, total| {
+                if known == labels {
+                    found = total;
+                }
+            });
+        }
+        found
     }
 
     /// The observers that are alive, by name.
@@ -426,6 +501,10 @@ impl Inner {
     fn level(&self, level: Level) -> Vec<(Labels, f64)> {
         match level {
             Level::PluginMemory | Level::PluginInfo => return self.plugin_level(level),
+            Level::Connectors(level) => {
+                let board = self.connectors.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+                return board.map_or_else(Vec::new, |board| board.level(level));
+            }
             _ => {}
         }
         let now_ms = (self.clock)();
@@ -518,6 +597,6 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
             ],
             1.0,
         )),
-        Level::PluginMemory | Level::PluginInfo => {}
+        Level::PluginMemory | Level::PluginInfo | Level::Connectors(_) => {}
     }
 }

@@ -5,6 +5,7 @@
 //! the [`Instruments`] and the observers' reports. What the lag states prove is written down in `docs/lag.md`, every
 //! metric in `docs/metrics.md`.
 
+pub mod connectors;
 pub mod family;
 pub mod hops;
 pub mod instruments;
@@ -20,6 +21,7 @@ pub mod report;
 pub mod skew;
 pub mod state;
 
+pub use connectors::{ConnectFacts, ConnectorBoard, ConnectorFacts, ConnectorsReadiness, ConnectorsStatus, Restart};
 pub use hops::{Hop, HopSamples, Stamp};
 pub use instruments::{Clock, Instruments};
 pub use lag::{Lag, LagConfig, LagReport, LagState, TableLagReport};

@@ -130,9 +130,14 @@ impl Planned {
 
     /// An event that becomes a dead letter.
     pub(crate) fn dead_letter(mut self, key: Option<&str>, value: &str, reason: Reason) -> Self {
+        self.push_dead_letter(key.map(str::as_bytes), value.as_bytes(), reason);
+        self
+    }
+
+    /// The same for bytes that need not be text.
+    pub(crate) fn push_dead_letter(&mut self, key: Option<&[u8]>, value: &[u8], reason: Reason) {
         let event = self.event(0, key, Some(value));
         self.dead_letters.push(DeadLetter { event, reason, message: format!("because {reason}"), kafka: None });
-        self
     }
 
     /// Settles the dead letter at `offset` of this topic.
@@ -157,6 +162,20 @@ impl Planned {
     }
 
     fn op(mut self, layout: &Arc<Layout>, lsn: u64, cells: &[V<'_>], action: fn(Row) -> RowAction) -> Self {
+        self.push_op(layout, lsn, None, cells, action);
+        self
+    }
+
+    /// Adds a row operation; rows of one step are over distinct keys. Without a key that stands apart the row's first cells
+    /// are the key.
+    pub(crate) fn push_op(
+        &mut self,
+        layout: &Arc<Layout>,
+        lsn: u64,
+        key: Option<&[V<'_>]>,
+        cells: &[V<'_>],
+        action: fn(Row) -> RowAction,
+    ) {
         let cells: Vec<Cell> = cells.iter().map(|v| self.cell(*v)).collect();
         let shape = Arc::new(Shape {
             columns: layout
@@ -166,9 +185,12 @@ impl Planned {
                 .collect(),
         });
         let first = u32::try_from(self.batch.cells.len()).unwrap();
+        for value in key.unwrap_or_default() {
+            let cell = self.cell(*value);
+            self.batch.cells.push(cell);
+        }
         let known = self.batch.shapes.iter().position(|s| **s == *shape);
         let shape = known.map_or_else(|| self.batch.shape_index(&shape), |at| u32::try_from(at).unwrap());
-        // Key columns come first, so the key cells are the row's first cells.
         let row = self.batch.push_row(shape, cells);
         let offset = self.offset;
         let event = self.event(lsn, None, None);
@@ -184,16 +206,15 @@ impl Planned {
                 None => tables.push(TableWrite { layout: Arc::clone(layout), ops: vec![op] }),
             }
         }
-        self
     }
 
-    fn event(&mut self, lsn: u64, key: Option<&str>, value: Option<&str>) -> u32 {
+    fn event(&mut self, lsn: u64, key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
         let topic: Arc<str> = Arc::from(&*self.topic);
         let topic = self.batch.topic_index(&topic);
         let destination: Arc<str> = Arc::from("public.orders");
         let destination = self.batch.name_index(&destination);
-        let raw_key = key.map(|k| self.batch.push_bytes(k.as_bytes()));
-        let raw_value = value.map(|v| self.batch.push_bytes(v.as_bytes()));
+        let raw_key = key.map(|k| self.batch.push_bytes(k));
+        let raw_value = value.map(|v| self.batch.push_bytes(v));
         let raw_headers =
             if value.is_some() { self.batch.push_headers([("h", Some(&b"1"[..]))]) } else { Span::default() };
         self.batch.events.push(Event {

@@ -5,6 +5,8 @@
 //! A target never reads from a source, never decides to retry and never drops a row: it writes a [`WriteBatch`] whole or
 //! answers with a [`TargetError`] whose kind the pipeline looks up in its table.
 
+#[cfg(test)]
+pub mod cases;
 pub mod error;
 #[cfg(test)]
 pub mod fixture;

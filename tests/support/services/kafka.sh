@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# One Apache Kafka broker, KRaft, combined broker+controller, no replication.
+# One Apache Kafka broker, KRaft, combined broker+controller, no replication. Beside the open listener three that speak TLS:
+# SASL asks for a password (PLAIN and SCRAM), MTLS for a client's certificate, EXPIRED shows a certificate that is over.
+# `kafka.sh user NAME PASSWORD` gives a running one a SCRAM user, or a user another password.
 set -euo pipefail
 . "$(dirname "$0")/service.sh"
 
@@ -13,10 +15,22 @@ write_config() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$KAFKA_CONTROLLER_PORT
-listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$KAFKA_CONTROLLER_PORT
-advertised.listeners=PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED_PORT:-$KAFKA_PORT}
+listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$KAFKA_CONTROLLER_PORT,SASL://127.0.0.1:$KAFKA_SASL_PORT,MTLS://127.0.0.1:$KAFKA_MTLS_PORT,EXPIRED://127.0.0.1:$KAFKA_EXPIRED_PORT
+advertised.listeners=PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED_PORT:-$KAFKA_PORT},SASL://localhost:$KAFKA_SASL_PORT,MTLS://localhost:$KAFKA_MTLS_PORT,EXPIRED://localhost:$KAFKA_EXPIRED_PORT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,EXPIRED:SSL
+ssl.keystore.type=PEM
+ssl.truststore.type=PEM
+ssl.truststore.location=$SVC_TLS/ca.pem
+listener.name.sasl.ssl.keystore.location=$SVC_TLS/server.both.pem
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_$KAFKA_USER="$KAFKA_PASSWORD";
+listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.mtls.ssl.keystore.location=$SVC_TLS/server.both.pem
+listener.name.mtls.ssl.client.auth=required
+listener.name.expired.ssl.keystore.location=$SVC_TLS/expired.both.pem
 log.dirs=$dir/logs
 num.partitions=${KAFKA_PARTITIONS:-1}
 auto.create.topics.enable=${KAFKA_AUTO_CREATE:-true}
@@ -45,10 +59,13 @@ EOF
 
 svc_start() {
     mkdir -p "$dir"
+    "$svc_root/certificates.sh" "$SVC_TLS"
     write_config
     if [ ! -f "$dir/logs/meta.properties" ]; then
         java "${jvm[@]}" -cp "$classpath" kafka.tools.StorageTool format --ignore-formatted \
             --cluster-id "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c1-22)" \
+            --add-scram "SCRAM-SHA-256=[name=$KAFKA_USER,password=$KAFKA_PASSWORD]" \
+            --add-scram "SCRAM-SHA-512=[name=$KAFKA_USER,password=$KAFKA_PASSWORD]" \
             --config "$dir/server.properties" >>"$(log_file kafka)" 2>&1 \
             || { tail -n 20 "$(log_file kafka)" >&2; die "formatting the storage failed"; }
     fi
@@ -59,4 +76,10 @@ svc_start() {
     wait_for kafka 180 started
 }
 
+if [ "${1:-}" = user ]; then
+    [ $# -eq 3 ] || die "usage: kafka.sh user NAME PASSWORD"
+    require_pid kafka >/dev/null
+    exec java "${jvm[@]}" -cp "$classpath" kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$KAFKA_PORT" --alter \
+        --entity-type users --entity-name "$2" --add-config "SCRAM-SHA-512=[password=$3]"
+fi
 svc_main kafka "$KAFKA_PORT" "$@"

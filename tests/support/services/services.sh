@@ -22,8 +22,7 @@ each() {
 
 print_env() {
     local name
-    for name in SVC_HOME SVC_DATA KAFKA_PORT KAFKA_CONTROLLER_PORT PG_PORT PG_USER PG_PASSWORD MONGO_PORT MONGO_REPLSET \
-        CONNECT_PORT PROMETHEUS_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT OTELCOL_HEALTH_PORT OTELCOL_OUT; do
+    for name in "${svc_settings[@]}"; do
         printf 'export %s=%q\n' "$name" "${!name}"
     done
     printf 'export WHIMBREL_SERVICES=%q\n' "$svc_root"

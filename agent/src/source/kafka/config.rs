@@ -76,7 +76,7 @@ pub enum StartAt {
 }
 
 /// Which topics are read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Topics {
     /// By name.
     Names(Vec<String>),
@@ -85,7 +85,7 @@ pub enum Topics {
 }
 
 /// Validated settings.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KafkaConfig {
     /// `host:port` list, comma-separated.
     pub brokers: String,
@@ -242,6 +242,8 @@ impl KafkaConfig {
         config.set("queued.max.messages.kbytes", (self.prefetch >> 10).to_string());
         config.set("fetch.message.max.bytes", (self.prefetch / 4).clamp(1 << 20, 8 << 20).to_string());
         config.set("statistics.interval.ms", "1000");
+        // Told to the context, which says what it means that a broker hangs up.
+        config.set("log.connection.close", "true");
         // A topic that appears later is noticed within seconds rather than minutes.
         config.set("topic.metadata.refresh.interval.ms", "10000");
         for (name, value) in &self.properties {
@@ -286,6 +288,8 @@ fn check_topic(name: &str) -> Result<(), &'static str> {
         Ok(())
     }
 }
+
+crate::config::opaque::opaque_debug!(Topics, KafkaConfig);
 
 #[cfg(test)]
 mod tests {

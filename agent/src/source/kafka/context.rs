@@ -12,6 +12,8 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::refusal::{Refusal, refusal};
+
 /// A partition of a topic.
 pub type Partition = (Arc<str>, i32);
 
@@ -24,6 +26,8 @@ pub enum Notice {
     Revoked(Vec<Partition>),
     /// The client met an error that it handles itself (broker away, …).
     Trouble(String),
+    /// The client goes on trying, but somebody must mend something first.
+    Refused(Refusal),
     /// The end of a partition as the last fetch saw it: everything below has been handed out.
     ReachedEnd {
         /// Which.
@@ -62,7 +66,17 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        // A broker that hangs up is no error to librdkafka, though it may have a suspicion why.
+        if fac == "FAIL"
+            && let Some(refusal) = refusal(None, message)
+        {
+            self.note(Notice::Refused(refusal));
+        }
         match level {
+            // Connections that end, which is everyday, and told because librdkafka may have that suspicion.
+            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info if fac == "FAIL" => {
+                tracing::debug!(facility = fac, detail = message, "kafka client");
+            }
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::warn!(facility = fac, detail = message, "kafka client reports an error");
             }
@@ -78,7 +92,10 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return; // no error: the end of a partition was reached
         }
-        self.note(Notice::Trouble(format!("{error}: {reason}")));
+        match refusal(error.rdkafka_error_code(), reason) {
+            Some(refusal) => self.note(Notice::Refused(refusal)),
+            None => self.note(Notice::Trouble(format!("{error}: {reason}"))),
+        }
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -5,6 +5,7 @@ pub mod config;
 mod context;
 pub mod fetch;
 pub mod headers;
+pub mod refusal;
 pub mod watch;
 
 use std::collections::VecDeque;
@@ -202,7 +203,10 @@ impl KafkaSource {
     /// # Errors
     /// When no broker answers in time.
     pub fn missing_topics(&self, timeout: Duration) -> KafkaResult<Vec<String>> {
-        let config::Topics::Names(names) = &self.config.topics else { return Ok(Vec::new()) };
+        let config::Topics::Names(names) = &self.config.topics else {
+            // A pattern misses nothing, but whether the brokers answer is to be known for it as well.
+            return self.consumer.fetch_metadata(None, timeout).map(|_| Vec::new());
+        };
         let mut missing = Vec::new();
         for name in names {
             let metadata = self.consumer.fetch_metadata(Some(name), timeout)?;

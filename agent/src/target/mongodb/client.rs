@@ -10,6 +10,7 @@ use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
 use mongodb::{Client, Database};
 
 use super::config::Settings;
+use crate::runtime::tls::Handshake;
 use crate::target::{DeliveryMode, ErrorKind, TargetError};
 
 /// How long a write may wait for the majority: shorter than [`ANSWER_WITHIN`], so that the server says it first.
@@ -216,8 +217,25 @@ pub(super) fn failed(error: &Error) -> TargetError {
     TargetError::new(kind_of(error), describe(error))
 }
 
-/// A sentence without row values. The driver's own `Display` prints the server's reply.
+/// A sentence without row values, and what mends it where a handshake failed.
 fn describe(error: &Error) -> String {
+    let said = words(error);
+    match Handshake::told_by(&said) {
+        // A server that demands TLS hangs up without a word on who comes without.
+        None if said.contains("unexpected end of file") => {
+            format!("{said} (if the server demands TLS, add `tls=true` to `uri`)")
+        }
+        None => said,
+        Some(handshake) => {
+            let remedy =
+                handshake.remedy("name it by `tlsCAFile=` in `uri`", "name one by `tlsCertificateKeyFile=` in `uri`");
+            format!("{said} ({remedy})")
+        }
+    }
+}
+
+/// A sentence without row values. The driver's own `Display` prints the server's reply.
+fn words(error: &Error) -> String {
     match &*error.kind {
         Driver::Command(command) => {
             // "not authorized on db to execute command { update: …" goes on with the rows.

@@ -17,7 +17,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DATABASE_NAME: usize = 63;
 
 /// What the target is told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Connection string.
     pub uri: Secret,
@@ -104,6 +104,8 @@ fn database_name(field: &str, name: &str) -> Result<String, Invalid> {
     }
     Ok(name.to_owned())
 }
+
+crate::config::opaque::opaque_debug!(Settings);
 
 #[cfg(test)]
 mod tests {

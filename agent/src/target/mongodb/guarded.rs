@@ -32,7 +32,7 @@ use super::encode::row::{Rows, version_bytes};
 use super::encode::writer::{Tag, Writer};
 use super::write::{self, Encoded, all_well};
 use super::{Link, state};
-use crate::faults;
+use crate::failpoints;
 use crate::target::{Applied, ErrorKind, RowAction, Step, TargetError, WriteBatch};
 
 /// So many keys are asked for at once without looking first whether there are tombstones at all.
@@ -57,7 +57,7 @@ pub(super) async fn apply(
     link.create_collections(&write::collections(&steps)).await?;
     // One session for all: reads in it see what was written in it, and all that came before that.
     let mut session = link.take_session().await?;
-    faults::hit("before_write");
+    failpoints::hit("before_write");
     for touch in state::touches(write, true) {
         write::touch_one(&link.state, Some(&mut session), touch).await?;
     }
@@ -71,11 +71,11 @@ pub(super) async fn apply(
     }
     write::store(&link.state, Some(&mut session), settings.ledger, write, true).await?;
     write::settle(&link.state, Some(&mut session), write, true).await?;
-    faults::hit("after_write");
+    failpoints::hit("after_write");
     for command in state::furthest(write).commands()? {
         all_well(state::OFFSETS, send(&link.state, command, Some(&mut session)).await?)?;
     }
-    faults::hit("after_commit");
+    failpoints::hit("after_commit");
     link.session = Some(session);
     Ok(applied)
 }

@@ -14,7 +14,7 @@ use super::encode::Bad;
 use super::encode::plan::{Plan, Plans};
 use super::encode::row::{Id, Notes, Rows, version_bytes};
 use super::{Link, state};
-use crate::faults;
+use crate::failpoints;
 use crate::target::{Applied, ErrorKind, Lossy, RowAction, RowOp, Step, TableWrite, TargetError, WriteBatch};
 
 /// Waits before the commit is sent once more when its outcome is unknown. Together with the driver's own second try they span
@@ -164,7 +164,7 @@ pub(super) async fn transaction(
     let steps = encode(settings, plans, write, false, &mut applied)?;
     link.create_collections(&collections(&steps)).await?;
     let mut session = link.take_session().await?;
-    faults::hit("before_write");
+    failpoints::hit("before_write");
     let confirmed = WriteConcern::builder()
         .w(Acknowledgment::Majority)
         .journal(true)
@@ -188,9 +188,9 @@ pub(super) async fn transaction(
             return Err(error);
         }
     }
-    faults::hit("after_write");
+    failpoints::hit("after_write");
     commit(&mut session).await?;
-    faults::hit("after_commit");
+    failpoints::hit("after_commit");
     link.session = Some(session);
     Ok(applied)
 }
@@ -346,7 +346,7 @@ async fn send_commit(session: &mut ClientSession) -> mongodb::error::Result<()> 
     if cfg!(feature = "failpoints") {
         // Long enough for the command to be on its way, mostly too short for the journal, and so for the answer.
         let answer = tokio::time::timeout(Duration::from_millis(2), commit.as_mut()).await;
-        faults::hit("commit_sent");
+        failpoints::hit("commit_sent");
         if let Ok(answer) = answer {
             return answer;
         }

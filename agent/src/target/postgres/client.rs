@@ -8,6 +8,7 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::runtime::tls::Handshake;
 use crate::target::error::{ErrorKind, TargetError};
 
 use super::config::{Settings, parse};
@@ -83,7 +84,12 @@ pub(super) fn error(doing: &str, cause: Error) -> TargetError {
     let Some(db) = cause.as_db_error() else {
         let kind = kind_without_code(&cause);
         let deepest = std::error::Error::source(&cause).map(|s| format!(": {s}")).unwrap_or_default();
-        return TargetError::new(kind, format!("{doing}: {cause}{deepest}")).caused_by(cause);
+        let told = format!("{cause}{deepest}");
+        let remedy = Handshake::told_by(&told).map(|handshake| {
+            let authority = "name it in `ca_file` of `target.postgresql`; `sslmode=disable` in `uri` goes without TLS";
+            format!(" ({})", handshake.remedy(authority, "this target has none to show"))
+        });
+        return TargetError::new(kind, format!("{doing}: {told}{}", remedy.unwrap_or_default())).caused_by(cause);
     };
     let code = db.code().code();
     let kind = kind(code);

@@ -14,7 +14,7 @@ use crate::config::secret::Secret;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the target needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Connection string, found readable.
     pub uri: Secret,
@@ -95,6 +95,8 @@ pub(super) fn parse(uri: &Secret) -> Result<Config, Invalid> {
         )
     })
 }
+
+crate::config::opaque::opaque_debug!(Settings);
 
 #[cfg(test)]
 mod tests {

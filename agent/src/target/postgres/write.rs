@@ -10,7 +10,7 @@ use futures_util::poll;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
 
-use crate::faults;
+use crate::failpoints;
 use crate::target::Applied;
 use crate::target::error::TargetError;
 use crate::target::plan::{DeliveryMode, WriteBatch};
@@ -125,7 +125,7 @@ impl Session {
         for execution in executions {
             self.prepare(execution).await?;
         }
-        faults::hit("before_write");
+        failpoints::hit("before_write");
         self.unfinished = true;
         let done = self.send(begin, executions, applied).await;
         if let Err(cause) = done {
@@ -135,10 +135,10 @@ impl Session {
             }
             return Err(cause);
         }
-        faults::hit("after_write");
+        failpoints::hit("after_write");
         self.commit().await.map_err(commit_error)?;
         self.unfinished = false;
-        faults::hit("after_commit");
+        failpoints::hit("after_commit");
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl Session {
                 return done;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            faults::hit("commit_sent");
+            failpoints::hit("commit_sent");
         }
         commit.await
     }

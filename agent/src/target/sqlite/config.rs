@@ -7,7 +7,7 @@ use crate::config::invalid::Invalid;
 use crate::config::raw;
 
 /// What the target needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The database file.
     pub path: PathBuf,
@@ -54,6 +54,8 @@ impl Settings {
         })
     }
 }
+
+crate::config::opaque::opaque_debug!(Settings);
 
 #[cfg(test)]
 mod tests {

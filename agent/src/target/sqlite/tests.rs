@@ -8,9 +8,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::raw;
 use crate::event::{Reason, SourceType};
+use crate::target::cases;
 use crate::target::fixture::{Planned, V, layout};
 use crate::target::plan::DeliveryMode::{AtLeastOnce, ExactlyOnce};
-use crate::target::plan::{KafkaCoordinates, Layout};
+use crate::target::plan::Layout;
 use V::{Absent, Bool, Escaped, Json, Null, Num, Text, Unavailable};
 
 struct Db {
@@ -303,65 +304,20 @@ async fn an_existing_table_without_version_column_is_refused_with_the_line_to_ru
 
 #[tokio::test]
 async fn dead_letters_come_back_as_they_went_in() {
-    let mut db = Db::new().await;
-    let mut planned = batch()
-        .at(7)
-        .dead_letter(Some("k\u{0}1"), "broken", Reason::Malformed)
-        .dead_letter(None, "", Reason::NoKey)
-        .dead_letter(Some("k2"), "in kafka", Reason::Rejected)
-        .advance(None, 10);
-    let elsewhere = KafkaCoordinates { topic: "dlq".into(), partition: 3, offset: 9 };
-    planned.dead_letters[2].kafka = Some(elsewhere.clone());
-    db.apply(&planned).await.unwrap();
-    assert_eq!(db.target.dead_letter_count("shop").await.unwrap(), 3);
-    assert_eq!(db.target.dead_letter_count("other").await.unwrap(), 0);
-    let all = db.target.dead_letters("shop", &DeadLetterFilter { limit: 10, ..Default::default() }).await.unwrap();
-    assert_eq!(all.iter().map(|l| l.offset).collect::<Vec<_>>(), [7, 8, 9]);
-    assert_eq!(all[0].key.as_deref(), Some(&b"k\x001"[..]));
-    assert_eq!(all[0].value.as_deref(), Some(&b"broken"[..]));
-    assert_eq!(all[0].headers, b"\x01\x00\x00\x00h\x01\x00\x00\x001");
-    assert_eq!((all[0].table.as_str(), all[0].reason.as_str()), ("public.orders", "malformed"));
-    assert_eq!((all[0].stored_at_ms, all[0].record_ts_ms), (1_700_000_000_000, 1_600_000_000_000));
-    assert_eq!((all[1].key.as_deref(), all[1].value.as_deref()), (None, Some(&b""[..])));
-    assert_eq!((all[2].value.as_deref(), all[2].kafka.as_ref()), (None, Some(&elsewhere)));
-    for (filter, expected) in [
-        (DeadLetterFilter { reason: Some("no_key".into()), limit: 9, ..Default::default() }, vec![8]),
-        (DeadLetterFilter { key: Some(b"k2".to_vec()), limit: 9, ..Default::default() }, vec![9]),
-        (DeadLetterFilter { offset: Some(7), partition: Some(0), limit: 9, ..Default::default() }, vec![7]),
-        (DeadLetterFilter { topic: Some("none".into()), limit: 9, ..Default::default() }, vec![]),
-        (DeadLetterFilter { limit: 2, ..Default::default() }, vec![7, 8]),
-    ] {
-        let found = db.target.dead_letters("shop", &filter).await.unwrap();
-        assert_eq!(found.iter().map(|l| l.offset).collect::<Vec<_>>(), expected, "{filter:?}");
-    }
-    let mut keys = db.target.parked_keys("shop", &["topic".into(), "none".into()]).await.unwrap();
-    keys.sort_by(|a, b| a.key.cmp(&b.key));
-    assert_eq!(keys.iter().map(|k| &*k.key).collect::<Vec<_>>(), [&b"k\x001"[..], b"k2"]);
+    cases::dead_letters_come_back_as_they_went_in(&mut Db::new().await.target).await;
 }
 
 #[tokio::test]
 async fn an_event_parks_only_behind_a_dead_letter_that_is_still_there() {
     let mut db = Db::new().await;
-    let parked = |offset| batch().at(offset).dead_letter(Some("k"), "later", Reason::ParkedBehind);
-    assert_eq!(db.kind(&parked(5)).await, ErrorKind::Unparked);
-    db.apply(&batch().at(1).dead_letter(Some("k"), "first", Reason::Rejected)).await.unwrap();
-    db.apply(&parked(5)).await.unwrap();
-    // Another key, another topic: nothing to park behind.
-    let stranger = batch().at(6).dead_letter(Some("K"), "x", Reason::ParkedBehind);
-    assert_eq!(db.kind(&stranger).await, ErrorKind::Unparked);
-    // Settled once; a second time somebody was faster.
-    let orders = orders();
-    let redrive = || batch().settle(1).upsert(&orders, 1, &[Num("1"), Null, Null]);
-    db.apply(&redrive()).await.unwrap();
-    let error = db.apply(&redrive()).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Fenced);
-    db.apply(&batch().settle(5)).await.unwrap();
-    assert_eq!(db.kind(&parked(8)).await, ErrorKind::Unparked);
-    // In one batch: the first fails, the second parks behind it, whatever the order they are listed in.
-    let mut both = parked(11).at(10).dead_letter(Some("k"), "head", Reason::Rejected);
-    both.offset = 12;
-    db.apply(&both).await.unwrap();
-    assert_eq!(db.target.dead_letter_count("shop").await.unwrap(), 2);
+    for (mode, table) in [(ExactlyOnce, "once"), (AtLeastOnce, "least")] {
+        cases::an_event_parks_only_behind_a_dead_letter_that_is_still_there(&mut db.target, mode, table).await;
+    }
+}
+
+#[tokio::test]
+async fn a_missed_compare_and_set_moves_and_stores_nothing() {
+    cases::a_missed_compare_and_set_moves_and_stores_nothing(&mut Db::new().await.target).await;
 }
 
 #[tokio::test]

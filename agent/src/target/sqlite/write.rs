@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql, Transaction, TransactionBehavior, params};
 
-use crate::faults;
+use crate::failpoints;
 use crate::target::Applied;
 use crate::target::error::{ErrorKind, TargetError};
 use crate::target::plan::{DeliveryMode, Layout};
@@ -52,7 +52,7 @@ fn transaction(
     let tx = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|e| error("cannot begin a transaction", e))?;
-    faults::hit("before_write");
+    failpoints::hit("before_write");
     if job.mode == DeliveryMode::ExactlyOnce {
         state::advance(&tx, job)?;
     }
@@ -83,10 +83,10 @@ fn transaction(
             memory.swept_at_ms = job.now_ms;
         }
     }
-    faults::hit("after_write");
-    faults::hit("commit_sent");
+    failpoints::hit("after_write");
+    failpoints::hit("commit_sent");
     tx.commit().map_err(|e| error("cannot commit", e))?;
-    faults::hit("after_commit");
+    failpoints::hit("after_commit");
     Ok(applied)
 }
 

@@ -6,7 +6,7 @@ use crate::config::invalid::Invalid;
 use crate::config::raw;
 
 /// What the target needs to know.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Appended to instead of standard output.
     pub path: Option<PathBuf>,
@@ -30,3 +30,5 @@ impl Settings {
         Ok(Self { path: raw.path.clone() })
     }
 }
+
+crate::config::opaque::opaque_debug!(Settings);

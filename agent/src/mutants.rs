@@ -1,41 +1,10 @@
-//! Crash windows for the fault tests: a named place where the process can be made to kill itself.
+//! Deliberate bugs for the fault tests: each breaks one rule of delivery, to show that the tests' ledger notices.
 //!
-//! Compiled to nothing without the cargo feature `failpoints`. With it, `WHIMBREL_FAILPOINT=name:N` kills the process with
-//! SIGKILL at the N-th hit of `name`: no destructor runs and no buffer is flushed, as in a power cut seen from outside.
-
-/// Marks a place where a crash would hurt most.
-#[cfg(not(feature = "failpoints"))]
-#[inline(always)]
-pub const fn hit(_name: &str) {}
-
-/// Marks a place where a crash would hurt most; dies there when `WHIMBREL_FAILPOINT` says so.
-#[cfg(feature = "failpoints")]
-pub fn hit(name: &str) {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    static PLAN: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static HITS: AtomicU64 = AtomicU64::new(0);
-
-    let plan = PLAN.get_or_init(|| {
-        let text = std::env::var("WHIMBREL_FAILPOINT").ok()?;
-        let (name, at) = text.split_once(':')?;
-        Some((name.to_owned(), at.parse().ok()?))
-    });
-    let Some((wanted, at)) = plan else { return };
-    if wanted != name || HITS.fetch_add(1, Ordering::SeqCst) + 1 != *at {
-        return;
-    }
-    // SAFETY: both calls only read and signal the calling process.
-    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    loop {
-        std::thread::park();
-    }
-}
+//! Compiled to a plain call without the cargo feature `failpoints`. With it, `WHIMBREL_FAULT` names the bug.
 
 use crate::target::{Applied, Target, TargetError, WriteBatch};
 
-/// Hands a batch to the target.
+/// Hands a batch to the target, as it shall be.
 #[cfg(not(feature = "failpoints"))]
 pub(crate) async fn apply(target: &mut dyn Target, write: &WriteBatch<'_>) -> Result<Applied, TargetError> {
     target.apply(write).await
@@ -51,12 +20,12 @@ pub(crate) async fn apply(target: &mut dyn Target, write: &WriteBatch<'_>) -> Re
     match std::env::var("WHIMBREL_FAULT").as_deref() {
         Ok("offsets_before_rows") => {
             target.apply(&without_rows).await?;
-            hit("between");
+            crate::failpoints::hit("between");
             target.apply(&without_offsets).await
         }
         Ok("rows_before_offsets") => {
             let applied = target.apply(&without_offsets).await?;
-            hit("between");
+            crate::failpoints::hit("between");
             target.apply(&without_rows).await?;
             Ok(applied)
         }
