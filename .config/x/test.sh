@@ -24,7 +24,7 @@ start_services() {
     run_dir=$(mktemp -d "${TMPDIR:-/tmp}/whimbrel-test.XXXXXX")
     chmod 755 "$run_dir"   # as root, PostgreSQL runs as another user
     export SVC_DATA=$run_dir WHIMBREL_SERVICES=$services OTELCOL_OUT=$run_dir/otelcol/received.ndjson
-    free_ports KAFKA_PORT KAFKA_CONTROLLER_PORT PG_PORT MONGO_PORT CONNECT_PORT PROMETHEUS_PORT \
+    free_ports KAFKA_PORT KAFKA_CONTROLLER_PORT PG_PORT MONGO_PORT MARIADB_PORT CONNECT_PORT PROMETHEUS_PORT \
         OTLP_GRPC_PORT OTLP_HTTP_PORT OTELCOL_HEALTH_PORT
     trap stop_services EXIT
     trap 'exit 130' INT

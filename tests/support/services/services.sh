@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/service.sh"
 
-all=(kafka postgres mongo prometheus otelcol connect)
+all=(kafka postgres mongo mariadb prometheus otelcol connect)
 
 # each VERB SERVICE...: in parallel; fails if one of them failed
 each() {
@@ -23,7 +23,7 @@ each() {
 print_env() {
     local name
     for name in SVC_HOME SVC_DATA KAFKA_PORT KAFKA_CONTROLLER_PORT PG_PORT PG_USER PG_PASSWORD MONGO_PORT MONGO_REPLSET \
-        CONNECT_PORT PROMETHEUS_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT OTELCOL_HEALTH_PORT OTELCOL_OUT; do
+        MARIADB_PORT MARIADB_USER MARIADB_PASSWORD CONNECT_PORT PROMETHEUS_PORT OTLP_GRPC_PORT OTLP_HTTP_PORT OTELCOL_HEALTH_PORT OTELCOL_OUT; do
         printf 'export %s=%q\n' "$name" "${!name}"
     done
     printf 'export WHIMBREL_SERVICES=%q\n' "$svc_root"
