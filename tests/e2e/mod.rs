@@ -6,6 +6,7 @@ mod compare;
 mod connectors;
 mod dead_letters;
 mod demo;
+mod from_mongodb;
 mod kill;
 mod stage;
 mod watch;
