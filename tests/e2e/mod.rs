@@ -7,6 +7,7 @@ mod connectors;
 mod dead_letters;
 mod demo;
 mod from_mongodb;
+mod from_mysql;
 mod kill;
 mod stage;
 mod watch;

@@ -12,18 +12,24 @@ pub(crate) struct Services {
     directory: tempfile::TempDir,
     ports: Vec<(&'static str, u16)>,
     names: Vec<&'static str>,
+    settings: Vec<(&'static str, &'static str)>,
 }
 
-const PORTS: [&str; 4] = ["KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "PG_PORT", "MONGO_PORT"];
+const PORTS: [&str; 5] = ["KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "PG_PORT", "MONGO_PORT", "MARIADB_PORT"];
 
 impl Services {
-    /// Starts these (`kafka`, `postgres`, `mongo`).
+    /// Starts these (`kafka`, `postgres`, `mongo`, `mariadb`).
     pub(crate) fn start(names: &[&'static str]) -> Self {
+        Self::start_with(names, &[])
+    }
+
+    /// Starts these with settings of their scripts.
+    pub(crate) fn start_with(names: &[&'static str], settings: &[(&'static str, &'static str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // As root, PostgreSQL runs as another user, who must be able to pass.
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let ports = PORTS.into_iter().zip(free_ports(PORTS.len())).collect();
-        let services = Self { directory, ports, names: names.to_vec() };
+        let services = Self { directory, ports, names: names.to_vec(), settings: settings.to_vec() };
         for name in names {
             services.call(name, "start");
         }
@@ -41,6 +47,7 @@ impl Services {
         let mut command = Command::new(&script);
         command.arg(verb).env("SVC_DATA", self.directory.path()).stdin(Stdio::null());
         command.envs(self.ports.iter().map(|(name, port)| (*name, port.to_string())));
+        command.envs(self.settings.iter().copied());
         let done = command.output().unwrap_or_else(|e| panic!("{}: {e}", script.display()));
         assert!(
             done.status.success(),
