@@ -16,6 +16,8 @@ has_compiler() { echo '#include <stdio.h>' | "$1" -x "$2" -fsyntax-only -; }
 has_certificates() { [ -s "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" ] || [ -s /etc/pki/tls/certs/ca-bundle.crt ]; }
 has_java() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | { read -r major && [ "$major" -ge 17 ]; }; }
 has_postgres() { [ -x "${PG_BIN:-$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}/postgres" ]; }
+# The core package has the programs and no server that starts at boot.
+has_mariadb() { PATH=$PATH:/usr/sbin command -v mariadbd && has mariadb-install-db; }
 has_venv() { python3 -c 'import ensurepip, venv'; }
 has_library() { ldconfig -p 2>/dev/null | grep -q "$1" || /sbin/ldconfig -p | grep -q "$1"; }
 # Go only serves to build the collector, once.
@@ -39,6 +41,7 @@ want_tests() {
     want default-jre-headless has_java
     want maven has mvn
     want postgresql has_postgres
+    want mariadb-server-core has_mariadb
     want python3-venv has_venv
     want openssl has openssl   # certificates of the services that speak TLS
     want golang-go has_go_or_collector

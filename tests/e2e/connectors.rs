@@ -10,6 +10,8 @@ mod watched;
 
 use std::{
     future::Future,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     panic::AssertUnwindSafe,
     path::PathBuf,
     time::{Duration, Instant},
@@ -104,6 +106,14 @@ async fn a_plugin_that_is_not_installed_is_named_beside_those_that_are() {
                 "topic_prefix": "none", "history_bootstrap_servers": ["127.0.0.1:1"]});
             config["connectors"]["list"].as_array_mut().unwrap().push(json!({"mysql": mysql}));
         });
+        // Every kind is installed here: what Connect says, less one.
+        let url = format!("http://127.0.0.1:{}/connector-plugins", stage.env.connect);
+        let mut plugins: Vec<Value> = stage.http.get(url).send().await?.json().await?;
+        let before = plugins.len();
+        plugins.retain(|plugin| plugin["class"] != "io.debezium.connector.mysql.MySqlConnector");
+        ensure!(plugins.len() == before - 1, "{plugins:?}");
+        let connect = answering(serde_json::to_string(&plugins)?)?;
+        stage.write(|config| config["connectors"]["url"] = json!(connect));
         stage.run(&["plan"]).await?.expect(CHANGES)?.says(&["migration-connector-none  create"])?;
         let apply = stage.run(&["apply"]).await?.expect(ERROR)?;
         apply.complains(&[
@@ -121,7 +131,7 @@ async fn a_plugin_that_is_not_installed_is_named_beside_those_that_are() {
 async fn connect_away_is_told_with_address_cause_and_what_to_check() {
     Stage::with("away", async |stage| {
         // Bound and not listened to by anybody who answers HTTP would hang; a closed port refuses.
-        let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let url = format!("http://127.0.0.1:{closed}");
         stage.write(|config| config["connectors"]["url"] = json!(url));
         for verb in ["plan", "apply", "status", "restart"] {
@@ -227,6 +237,26 @@ async fn without_any_signal_an_idle_database_is_called_unproven() {
         }
     })
     .await;
+}
+
+/// A Connect without connectors and with these plugins, until the process ends; its address.
+fn answering(plugins: String) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream?;
+            let mut lines = BufReader::new(&stream).lines();
+            let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+            // The rest of the head; what is left unread when the connection closes would reset it.
+            while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+            let body = if request.contains(" /connector-plugins") { plugins.as_str() } else { "{}" };
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length:";
+            write!(stream, "{head} {}\r\n\r\n{body}", body.len())?;
+        }
+        Ok::<(), std::io::Error>(())
+    });
+    Ok(url)
 }
 
 /// The servers.

@@ -6,6 +6,8 @@ mod compare;
 mod connectors;
 mod dead_letters;
 mod demo;
+mod from_mongodb;
+mod from_mysql;
 mod kill;
 mod stage;
 mod watch;

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
@@ -16,9 +15,6 @@ use crate::support::{brokers, mongodb, port, setting, unique};
 
 pub(crate) const SCHEMA: &str = include_str!("../fixtures/e2e/schema.sql");
 pub(crate) const SNAPSHOT: &str = include_str!("../fixtures/e2e/snapshot.sql");
-
-/// How long a change may take to arrive. Seconds when the machine is idle; tests share two cores with others.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How the way is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,25 +199,9 @@ impl Stage {
         &self,
         agent: &mut Agent,
         what: &str,
-        mut check: impl AsyncFnMut(&Agent) -> Result<T, String>,
+        check: impl AsyncFnMut(&Agent) -> Result<T, String>,
     ) -> T {
-        let begin = Instant::now();
-        loop {
-            match check(agent).await {
-                Ok(value) => return value,
-                Err(why) => {
-                    let ended = agent.ended();
-                    assert!(
-                        !ended && begin.elapsed() < PATIENCE,
-                        "{what}: {why}\nafter {:?}; the agent {}:\n{}",
-                        begin.elapsed(),
-                        if ended { "has ended" } else { "runs" },
-                        agent.tail()
-                    );
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        agent.until(what, check).await
     }
 }
 

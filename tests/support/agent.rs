@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long a change may take to arrive. Seconds when the machine is idle; tests share two cores with others.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The binary under test.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("WHIMBREL_BIN").map_or_else(
@@ -30,6 +33,8 @@ impl Agent {
         config: &serde_json::Value,
         environment: &[(&str, &str)],
     ) -> Self {
+        // reqwest wants a TLS provider even for plain HTTP, and some tests ask the agent by themselves.
+        whimbrel::runtime::tls::install();
         // JSON is YAML.
         let file = directory.join(format!("{name}.yaml"));
         std::fs::write(&file, serde_json::to_vec_pretty(config).unwrap()).unwrap();
@@ -86,6 +91,27 @@ impl Agent {
         }
     }
 
+    /// Waits for `check`; fails with what it said last and the end of the log, at once if the agent ends.
+    pub(crate) async fn until<T>(&mut self, what: &str, mut check: impl AsyncFnMut(&Self) -> Result<T, String>) -> T {
+        let begin = Instant::now();
+        loop {
+            match check(self).await {
+                Ok(value) => return value,
+                Err(why) => {
+                    let ended = self.ended();
+                    assert!(
+                        !ended && begin.elapsed() < PATIENCE,
+                        "{what}: {why}\nafter {:?}; the agent {}:\n{}",
+                        begin.elapsed(),
+                        if ended { "has ended" } else { "runs" },
+                        self.tail()
+                    );
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Resident memory.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -122,8 +148,6 @@ impl Agent {
     /// GET of one of its pages: status and body.
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String), String> {
         let address = self.address().ok_or("no address in the log yet")?;
-        // reqwest wants a TLS provider even for plain HTTP.
-        whimbrel::runtime::tls::install();
         let response = reqwest::get(format!("http://{address}{path}")).await.map_err(|e| e.to_string())?;
         let status = response.status().as_u16();
         Ok((status, response.text().await.map_err(|e| e.to_string())?))

@@ -3,6 +3,7 @@
 //! A server that is missing fails the test that needs it; nothing here skips.
 
 pub(crate) mod agent;
+pub(crate) mod connect;
 pub(crate) mod kafka;
 pub(crate) mod ledger;
 pub(crate) mod services;

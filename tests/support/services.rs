@@ -15,7 +15,7 @@ pub(crate) struct Services {
     settings: Vec<(&'static str, &'static str)>,
 }
 
-const PORTS: [&str; 7] = [
+const PORTS: [&str; 8] = [
     "KAFKA_PORT",
     "KAFKA_CONTROLLER_PORT",
     "KAFKA_SASL_PORT",
@@ -23,15 +23,16 @@ const PORTS: [&str; 7] = [
     "KAFKA_EXPIRED_PORT",
     "PG_PORT",
     "MONGO_PORT",
+    "MARIADB_PORT",
 ];
 
 impl Services {
-    /// Starts these (`kafka`, `postgres`, `mongo`).
+    /// Starts these (`kafka`, `postgres`, `mongo`, `mariadb`).
     pub(crate) fn start(names: &[&'static str]) -> Self {
         Self::start_with(names, &[])
     }
 
-    /// The same, with settings of their scripts.
+    /// Starts these with settings of their scripts.
     pub(crate) fn start_with(names: &[&'static str], settings: &[(&'static str, &'static str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // As root, PostgreSQL runs as another user, who must be able to pass.

@@ -111,6 +111,8 @@ pub enum Connector {
     Postgresql(Postgresql),
     /// MySQL through the binary log.
     Mysql(Mysql),
+    /// MariaDB through the binary log: the settings of MySQL.
+    Mariadb(Mysql),
     /// MongoDB through change streams.
     Mongodb(Mongodb),
 }
@@ -158,7 +160,7 @@ pub struct Postgresql {
     pub properties: Properties,
 }
 
-/// A Debezium MySQL connector.
+/// A Debezium connector for MySQL or MariaDB.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mysql {
@@ -173,7 +175,7 @@ pub struct Mysql {
     pub user: String,
     /// Password. `$${file:/path:key}` is passed on as `${file:/path:key}` for Connect's own configuration providers.
     pub password: Secret,
-    /// Number of this client in the replication; unique among the servers and clients of the MySQL cluster.
+    /// Number of this client in the replication; unique among the servers and clients of the cluster.
     pub server_id: u32,
     /// First part of every topic name; unique among all connectors.
     pub topic_prefix: String,
@@ -304,7 +306,7 @@ words! {
 }
 
 words! {
-    /// What a MySQL connector reads before streaming.
+    /// What a MySQL or MariaDB connector reads before streaming.
     MysqlSnapshotMode {
         /// Everything, at every start.
         Always = "always",

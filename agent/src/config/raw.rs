@@ -280,6 +280,22 @@ pub struct Decode {
     /// Types of columns for topics without an embedded schema, by `schema.table.column` (`*` for any part), such as
     /// `public.orders.total: decimal(2)`.
     pub types: IndexMap<String, String>,
+    /// What becomes of MongoDB updates that came without the document. Default `dead_letter`.
+    pub updates_without_document: WithoutDocument,
+}
+
+/// MongoDB updates without the document. What they say of the change cannot be applied exactly: in `a.0` neither the dot nor
+/// the number tells a path from a name.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutDocument {
+    /// Each is a dead letter, and later events of its key park behind it.
+    #[default]
+    DeadLetter,
+    /// They are counted and left out. Right where the connector's capture mode is `change_streams_update_full` (or the one
+    /// with pre-images): the document was deleted before the connector looked it up, and its delete follows. With any other
+    /// capture mode every update would be lost.
+    Skip,
 }
 
 /// A plugin in the chain.

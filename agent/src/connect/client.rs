@@ -88,7 +88,8 @@ struct Validation {
 
 #[derive(Deserialize)]
 struct ValidatedField {
-    value: FieldValue,
+    /// Missing for properties that a connector hides, such as one of Debezium's MySQL connector.
+    value: Option<FieldValue>,
 }
 
 #[derive(Deserialize)]
@@ -211,10 +212,9 @@ impl Client {
         Ok(validation
             .configs
             .into_iter()
-            .filter(|field| !field.value.errors.is_empty())
-            .map(|field| {
-                (field.value.name, field.value.errors.iter().map(|error| self.redactor.scrub(error)).collect())
-            })
+            .filter_map(|field| field.value)
+            .filter(|value| !value.errors.is_empty())
+            .map(|value| (value.name, value.errors.iter().map(|error| self.redactor.scrub(error)).collect()))
             .collect())
     }
 

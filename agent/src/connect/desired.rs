@@ -21,6 +21,7 @@ pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(10);
 
 const POSTGRESQL: &str = "io.debezium.connector.postgresql.PostgresConnector";
 const MYSQL: &str = "io.debezium.connector.mysql.MySqlConnector";
+const MARIADB: &str = "io.debezium.connector.mariadb.MariaDbConnector";
 const MONGODB: &str = "io.debezium.connector.mongodb.MongoDbConnector";
 
 /// A connector's configuration. `Debug` shows no secret.
@@ -143,7 +144,17 @@ pub fn postgresql(raw: &Postgresql, heartbeat: Duration) -> Desired {
 
 /// The MySQL connector.
 pub fn mysql(raw: &Mysql, heartbeat: Duration) -> Desired {
-    let mut config = common(MYSQL, &raw.topic_prefix, heartbeat, raw.heartbeat_query.as_deref());
+    binlog(MYSQL, raw, heartbeat)
+}
+
+/// The MariaDB connector.
+pub fn mariadb(raw: &Mysql, heartbeat: Duration) -> Desired {
+    binlog(MARIADB, raw, heartbeat)
+}
+
+/// Both read the binary log and take the same properties.
+fn binlog(class: &str, raw: &Mysql, heartbeat: Duration) -> Desired {
+    let mut config = common(class, &raw.topic_prefix, heartbeat, raw.heartbeat_query.as_deref());
     config.set("database.hostname", &raw.host);
     config.set("database.port", raw.port.unwrap_or(3306).to_string());
     config.set("database.user", &raw.user);
@@ -244,6 +255,19 @@ mod tests {
             })
         );
         assert!(desired.writes_heartbeats());
+    }
+
+    #[test]
+    fn a_mariadb_connector_differs_from_a_mysql_one_in_its_class() {
+        let raw: Mysql = serde_json::from_value(json!({
+            "name": "crm", "host": "maria", "user": "u", "password": "p", "server_id": 5401, "topic_prefix": "crm",
+            "history_bootstrap_servers": ["k:9092"], "history_topic": "history", "snapshot_mode": "when_needed"
+        }))
+        .unwrap();
+        let mut expected = rendered(&mysql(&raw, DEFAULT_HEARTBEAT));
+        expected["connector.class"] = json!("io.debezium.connector.mariadb.MariaDbConnector");
+        assert_eq!(rendered(&mariadb(&raw, DEFAULT_HEARTBEAT)), expected);
+        assert_eq!(expected["snapshot.mode"], "when_needed");
     }
 
     #[test]

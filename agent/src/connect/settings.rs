@@ -162,6 +162,7 @@ impl Judge {
                 ("postgresql", &pg.name, &pg.topic_prefix, &pg.heartbeat_interval, &pg.properties)
             }
             Connector::Mysql(my) => ("mysql", &my.name, &my.topic_prefix, &my.heartbeat_interval, &my.properties),
+            Connector::Mariadb(my) => ("mariadb", &my.name, &my.topic_prefix, &my.heartbeat_interval, &my.properties),
             Connector::Mongodb(mongo) => {
                 ("mongodb", &mongo.name, &mongo.topic_prefix, &mongo.heartbeat_interval, &mongo.properties)
             }
@@ -218,7 +219,7 @@ impl Judge {
                 self.patterns(&at, "tables", &pg.tables);
                 desired::postgresql(pg, heartbeat)
             }
-            Connector::Mysql(my) => {
+            Connector::Mysql(my) | Connector::Mariadb(my) => {
                 self.filled(&at, &[("host", &my.host), ("user", &my.user), ("password", my.password.expose())]);
                 if my.server_id == 0 {
                     self.problem(
@@ -236,7 +237,7 @@ impl Judge {
                 self.servers(&format!("{at}.history_bootstrap_servers"), &my.history_bootstrap_servers);
                 self.patterns(&at, "databases", &my.databases);
                 self.patterns(&at, "tables", &my.tables);
-                desired::mysql(my, heartbeat)
+                if kind == "mariadb" { desired::mariadb(my, heartbeat) } else { desired::mysql(my, heartbeat) }
             }
             Connector::Mongodb(mongo) => {
                 let string = mongo.connection_string.expose();
@@ -348,7 +349,9 @@ mod tests {
                     "slot": "whimbrel_shop", "publication": "whimbrel_shop"}},
                 {"mysql": {"name": "crm", "host": "my", "user": "u", "password": "canary-my", "server_id": 7, "topic_prefix": "crm",
                     "history_bootstrap_servers": ["kafka:9092"]}},
-                {"mongodb": {"name": "docs", "connection_string": "mongodb://u:canary-mongo@m/", "topic_prefix": "docs"}}
+                {"mongodb": {"name": "docs", "connection_string": "mongodb://u:canary-mongo@m/", "topic_prefix": "docs"}},
+                {"mariadb": {"name": "erp", "host": "maria", "user": "u", "password": "canary-maria", "server_id": 7, "topic_prefix": "erp",
+                    "history_bootstrap_servers": ["kafka:9092"]}}
             ]
         });
         change(&mut value);
@@ -361,9 +364,17 @@ mod tests {
         assert_eq!(connectors.endpoint.timeout, DEFAULT_TIMEOUT);
         assert_eq!(connectors.restart, BudgetPolicy::default());
         let names: Vec<_> = connectors.desired.iter().map(|d| d.name.as_str()).collect();
-        assert_eq!(names, ["migration-connector-shop", "migration-connector-crm", "migration-connector-docs"]);
+        assert_eq!(
+            names,
+            [
+                "migration-connector-shop",
+                "migration-connector-crm",
+                "migration-connector-docs",
+                "migration-connector-erp"
+            ]
+        );
         assert!(!format!("{connectors:?}").contains("canary"));
-        assert_eq!(connectors.redactor().scrub("canary-pg canary-my canary-mongo"), "*** *** ***");
+        assert_eq!(connectors.redactor().scrub("canary-pg canary-my canary-mongo canary-maria"), "*** *** *** ***");
     }
 
     #[test]
@@ -400,6 +411,14 @@ mod tests {
             ("/list/1/mysql/history_bootstrap_servers", json!([]), "list[1].mysql.history_bootstrap_servers"),
             ("/list/2/mongodb/connection_string", json!("canary"), "list[2].mongodb.connection_string"),
             ("/list/2/mongodb/user", json!("u"), "list[2].mongodb.user"),
+            ("/list/3/mariadb/password", json!(""), "list[3].mariadb.password"),
+            ("/list/3/mariadb/topic_prefix", json!("crm"), "list[3].mariadb.topic_prefix"),
+            ("/list/3/mariadb/host", json!("my"), "list[3].mariadb.server_id"),
+            (
+                "/list/3/mariadb/history_bootstrap_servers",
+                json!(["kafka"]),
+                "list[3].mariadb.history_bootstrap_servers[0]",
+            ),
         ];
         for (pointer, value, path) in cases {
             let raw = section(|section| {
@@ -423,6 +442,6 @@ mod tests {
         };
         let problems = Settings::validate(&section(twin)).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems:?}");
-        assert_eq!(problems[0].path, "list[3].postgresql.slot");
+        assert_eq!(problems[0].path, "list[4].postgresql.slot");
     }
 }

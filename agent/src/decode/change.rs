@@ -13,9 +13,10 @@ use super::schema::ConnectSchema;
 use super::source::SourceId;
 use super::topic::Topic;
 use super::unwrapped::{MARKS, Marks};
-use super::{DOCUMENT, Record, SCALAR_KEY, UPDATE_DESCRIPTION};
+use super::{DOCUMENT, Record, SCALAR_KEY};
 use crate::batch::Batch;
-use crate::event::{Cell, CellKind, Column, Event, Kind, Op, Row, Shape, SourceType, TableRef};
+use crate::config::raw::WithoutDocument;
+use crate::event::{Cell, CellKind, Column, Event, Kind, Op, Row, Shape, SourceType, TableRef, Verdict};
 
 /// A key whose cells stand in the batch.
 struct Key {
@@ -222,10 +223,13 @@ impl<'r> Decoding<'_, 'r> {
         self.event.before = self.image(top.before, "before", frame, &table);
         self.event.after = self.image(top.after, "after", frame, &table);
         if matches!(op, Op::Create | Op::Update | Op::Read) && self.event.after.is_none() {
-            let Some(cell) = top.update_description.filter(|_| mongodb) else {
+            if !(mongodb && top.has_update_description) {
                 return Err(DecodeError::Envelope { field: "after", what: "is missing where the row is expected" });
-            };
-            self.event.after = Some(self.single(UPDATE_DESCRIPTION, SourceType::Map, cell));
+            }
+            match self.config.updates_without_document {
+                WithoutDocument::DeadLetter => return Err(DecodeError::NoDocument),
+                WithoutDocument::Skip => self.event.verdict = Verdict::Drop,
+            }
         }
         Ok(())
     }

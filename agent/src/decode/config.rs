@@ -21,6 +21,8 @@ pub struct DecodeConfig {
     pub max_record: usize,
     /// Types of columns for topics without an embedded schema; the first match counts.
     pub types: Vec<DeclaredType>,
+    /// What becomes of MongoDB updates that came without the document.
+    pub updates_without_document: raw::WithoutDocument,
     /// Topics that carry heartbeats although their name does not begin with `__debezium-heartbeat`.
     pub heartbeat_topics: Vec<String>,
 }
@@ -31,6 +33,7 @@ impl Default for DecodeConfig {
             unavailable_placeholder: DEFAULT_PLACEHOLDER.to_owned(),
             max_record: DEFAULT_MAX_RECORD,
             types: Vec::new(),
+            updates_without_document: raw::WithoutDocument::default(),
             heartbeat_topics: Vec::new(),
         }
     }
@@ -61,7 +64,13 @@ impl TryFrom<&raw::Decode> for DecodeConfig {
                 DeclaredType::parse(pattern, words).map_err(|invalid| invalid.within(&format!("types.{pattern}")))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { unavailable_placeholder, max_record, types, heartbeat_topics: Vec::new() })
+        Ok(Self {
+            unavailable_placeholder,
+            max_record,
+            types,
+            updates_without_document: raw.updates_without_document,
+            heartbeat_topics: Vec::new(),
+        })
     }
 }
 

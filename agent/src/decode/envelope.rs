@@ -19,8 +19,8 @@ pub(super) struct Top<'a> {
     pub(super) op: Option<&'a [u8]>,
     pub(super) ts_ms: Option<i64>,
     pub(super) ts_us: Option<i64>,
-    /// MongoDB: what an update changed.
-    pub(super) update_description: Option<Cell>,
+    /// MongoDB: what an update changed is told.
+    pub(super) has_update_description: bool,
     seen: u16,
 }
 
@@ -152,7 +152,7 @@ impl<'a> Top<'a> {
                 Field::TsUs => top.ts_us = integer_field(cursor, inside.depth).map_err(&syntax)?,
                 Field::UpdateDescription => {
                     let raw = cursor.value(inside.depth).map_err(&syntax)?;
-                    top.update_description = (raw.kind == CellKind::Json).then(|| inside.cell(cursor, raw));
+                    top.has_update_description = raw.kind == CellKind::Json;
                 }
                 other => {
                     top.seen |= match other {

@@ -20,6 +20,12 @@ pub(super) enum DecodeError {
     Op,
     #[error("envelope: field `{field}` {what}")]
     Envelope { field: &'static str, what: &'static str },
+    #[error(
+        "update of a MongoDB document without the document: either the connector's capture.mode is not \
+        change_streams_update_full, or the document was gone when the connector looked it up; for the latter set \
+        decode.updates_without_document: skip"
+    )]
+    NoDocument,
     #[error("{part}: row has the field `{field}` twice")]
     Duplicate { part: Part, field: String },
     #[error("{part}: row has more than {limit} fields")]
@@ -61,6 +67,7 @@ impl DecodeError {
             | Self::Unknown { .. }
             | Self::Op
             | Self::Envelope { .. }
+            | Self::NoDocument
             | Self::Schema { .. } => Reason::NotAnEnvelope,
         }
     }

@@ -167,11 +167,21 @@ fn unwrapped_rows_decode_as_blessed() {
 }
 
 #[test]
-fn records_of_mysql_and_mariadb_decode_as_blessed() {
+fn records_of_mysql_decode_as_blessed() {
     golden("mysql");
+}
+
+#[test]
+fn records_of_mariadb_decode_as_blessed() {
+    golden("mariadb");
 }
 
 #[test]
 fn records_of_mongodb_decode_as_blessed() {
     golden("mongodb");
+}
+
+#[test]
+fn what_no_recorded_connector_sends_decodes_as_blessed() {
+    golden("handwritten");
 }

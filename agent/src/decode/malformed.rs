@@ -328,14 +328,16 @@ fn assert_rows_agree(sample: &Sample) {
     }
 }
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "plain.ndjson",
     "schemas.ndjson",
     "friendly.ndjson",
     "lossy.ndjson",
     "unwrapped.ndjson",
     "mysql.ndjson",
+    "mariadb.ndjson",
     "mongodb.ndjson",
+    "handwritten.ndjson",
 ];
 
 #[test]

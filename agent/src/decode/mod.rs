@@ -8,8 +8,8 @@
 //!
 //! Keys: the fields of a key object are the key's columns; a key that is a bare scalar has one column called
 //! [`SCALAR_KEY`]. MongoDB: a row image is one column called [`DOCUMENT`] of type
-//! [`SourceType::MongoDocument`](crate::event::SourceType::MongoDocument); an update that was captured without its
-//! document has one column called [`UPDATE_DESCRIPTION`] instead.
+//! [`SourceType::MongoDocument`](crate::event::SourceType::MongoDocument). An update that was captured without its document
+//! is never applied: see [`WithoutDocument`](crate::config::raw::WithoutDocument).
 
 mod change;
 mod config;
@@ -49,8 +49,6 @@ use topic::Topic;
 pub const SCALAR_KEY: &str = "key";
 /// Column that holds a MongoDB document.
 pub const DOCUMENT: &str = "document";
-/// Column that holds what a MongoDB update changed, when the document itself was not captured.
-pub const UPDATE_DESCRIPTION: &str = "updateDescription";
 
 /// An index that no list of a batch has: what an event that is not a change has for a table and a destination.
 const NONE: u32 = u32::MAX;

@@ -3,6 +3,7 @@
 use super::golden::{Sample, decode, samples};
 use super::value::{Typed, Value, read};
 use super::*;
+use crate::config::raw::WithoutDocument;
 use crate::event::{CellKind, Op, Row};
 
 fn of(file: &str, topic: &str) -> (Vec<Sample>, Batch) {
@@ -283,4 +284,91 @@ fn declared_types_stand_in_for_a_missing_schema() {
     assert_eq!(value("note"), "Null");
     let key = batch.shape(batch.events[0].key.unwrap()).unwrap();
     assert_eq!(key.columns[0].ty, crate::event::SourceType::Int32);
+}
+
+#[test]
+fn an_update_without_its_document_is_a_dead_letter_or_dropped_as_configured_and_never_a_row() {
+    let samples: Vec<_> =
+        samples("mongodb.ndjson").into_iter().filter(|s| s.topic.ends_with("inventory.customers")).collect();
+    let decode_as = |updates_without_document| {
+        let mut decoder = Decoder::new(DecodeConfig { updates_without_document, ..DecodeConfig::default() });
+        let mut batch = Batch::default();
+        samples.iter().for_each(|sample| golden::decode_one(&mut decoder, sample, &mut batch));
+        batch
+    };
+    // One in each of the modes that look documents up, where it was deleted meanwhile; all four of `change_streams`.
+    let letters = decode_as(WithoutDocument::DeadLetter);
+    let failed: Vec<_> = letters.events.iter().filter(|event| letters.failure(event).is_some()).collect();
+    assert_eq!(failed.len(), 6);
+    for event in failed {
+        let failure = letters.failure(event).unwrap();
+        assert_eq!(failure.reason.as_str(), "not_an_envelope");
+        assert!(failure.message.contains("decode.updates_without_document"), "{}", failure.message);
+        assert_eq!((event.kind, event.after), (Kind::Undecodable, None));
+        assert_eq!(text(&letters, event.key, "id").unwrap(), "1004");
+    }
+    let skipped = decode_as(WithoutDocument::Skip);
+    let dropped: Vec<_> = skipped.events.iter().filter(|event| event.verdict == Verdict::Drop).collect();
+    assert_eq!(dropped.len(), 6);
+    for event in dropped {
+        assert_eq!((event.kind, event.after), (UPDATE, None));
+        assert_eq!(skipped.destination(event), "inventory.customers");
+    }
+}
+
+#[test]
+fn doubles_that_are_no_numbers_stand_bare_in_documents_and_are_read() {
+    let (_, batch) = of("mongodb.ndjson", "docs.inventory.types");
+    let after = batch.events[0].after;
+    let raw = text(&batch, after, DOCUMENT).unwrap();
+    assert!(raw.contains("\"nan\": NaN") && raw.contains("\"infinity\": Infinity"), "{raw}");
+    let shape = batch.shape(after.unwrap()).unwrap();
+    let Value::Json(json) = read(&batch, batch.row(after.unwrap())[0], &shape.columns[0].ty).unwrap().value else {
+        panic!("not JSON")
+    };
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["nan"]["$numberDouble"], "NaN");
+    assert_eq!(json["infinity"]["$numberDouble"], "Infinity");
+    assert_eq!(json["string"], "Übermaß 🦀 \"q\" \\ \u{1}");
+}
+
+#[test]
+fn every_snapshot_marker_of_mysql_and_mariadb_counts_and_positions_rise_after_it() {
+    for file in ["mysql.ndjson", "mariadb.ndjson"] {
+        let samples = samples(file);
+        let batch = decode(&samples);
+        let mut markers = std::collections::BTreeSet::new();
+        let mut last = std::collections::HashMap::new();
+        for (sample, event) in samples.iter().zip(&batch.events) {
+            let Kind::Change(op) = event.kind else { continue };
+            let value: serde_json::Value = serde_json::from_str(sample.value.as_deref().unwrap_or("null")).unwrap();
+            let value = value.get("payload").unwrap_or(&value);
+            if let Some(marker) = value["source"]["snapshot"].as_str() {
+                markers.insert(marker.to_owned());
+                assert_eq!(event.snapshot, marker != "false", "{file} {marker}");
+                assert_eq!(event.snapshot, op == Op::Read, "{file} {marker}");
+            }
+            if let Some(before) = last.insert(Arc::clone(&sample.topic), event.position) {
+                // The unwrap transform may be told not to send positions.
+                let unknown = SourcePosition::default();
+                assert!(before <= event.position || event.position == unknown, "{file} {}", sample.topic);
+            }
+        }
+        let expected = ["false", "first", "first_in_data_collection", "last", "last_in_data_collection"];
+        assert_eq!(markers.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{file}");
+    }
+}
+
+#[test]
+fn unsigned_numbers_past_63_bits_are_negative_unless_the_connector_is_told_to_be_precise() {
+    let last = |topic: &str| {
+        let (_, batch) = of("mariadb.ndjson", topic);
+        let event = batch.events.iter().find(|event| event.kind == CREATE).unwrap();
+        let row = event.after.unwrap();
+        let shape = batch.shape(row).unwrap();
+        let at = shape.position("c_ubig").unwrap();
+        format!("{:?}", read(&batch, batch.row(row)[at], &shape.columns[at].ty).unwrap().value)
+    };
+    assert_eq!(last("maria.inventory.all_types"), "Int(-1)");
+    assert_eq!(last("marias.inventory.all_types"), "Decimal(\"18446744073709551615\")");
 }

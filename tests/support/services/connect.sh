@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Kafka Connect worker with the Debezium PostgreSQL and the MongoDB connectors.
+# A Kafka Connect worker with Debezium and the MongoDB connectors.
 # CONNECT_MODE=distributed (default; connectors by REST) or standalone (connectors by
 # REST too, and by the JSON/properties files given after `start`; offsets in a file).
 set -euo pipefail

@@ -17,7 +17,7 @@ fetch_kafka() { # broker, Connect and their dependencies in libs/, connectors in
     stamp=$(stamp_of kafka "$svc_root/pom.xml")
     [ ! -f "$stamp" ] || return 0
     need java; need mvn; need python3
-    say "fetching Kafka, Kafka Connect, Debezium and the MongoDB connector (about 250 MB)"
+    say "fetching Kafka, Kafka Connect, Debezium and the MongoDB connector (about 330 MB)"
     rm -rf "$SVC_HOME/libs" "$SVC_HOME"/plugins* "$SVC_HOME"/kafka.*
     mvn -B -q -f "$svc_root/pom.xml" generate-resources "-Dsvc.home=$SVC_HOME" </dev/null
     # The MongoDB jar has no service manifests, so Connect would have to scan all jars for it

@@ -67,6 +67,18 @@ const BUSY: (u16, &str) = (
     r#"{"error_code":409,"message":"Cannot complete request because of a conflicting operation (e.g. worker rebalance)"}"#,
 );
 
+/// As for `internal.legacy.snapshot.max.threads` of Debezium's MySQL connector 3.6.
+#[tokio::test]
+async fn a_property_without_a_value_in_a_validation_is_passed_over() {
+    let validation = r#"{"name": "c", "error_count": 1, "groups": [], "configs": [
+        {"definition": {"name": "internal.hidden"}, "value": null},
+        {"definition": null, "value": {"name": "database.port", "value": "x", "errors": ["not a number"], "visible": true}},
+        {"definition": {"name": "topic.prefix"}, "value": {"name": "topic.prefix", "value": "x", "errors": []}}]}"#;
+    let (address, _) = serve(&[(200, validation)]).await;
+    let problems = client(address).validate("a", &ConnectorConfig::default()).await.unwrap();
+    assert_eq!(problems, [("database.port".to_owned(), vec!["not a number".to_owned()])]);
+}
+
 #[tokio::test]
 async fn a_rebalance_is_waited_for_and_no_longer_than_allowed() {
     let (address, double) = serve(&[BUSY, BUSY, (200, "{}")]).await;

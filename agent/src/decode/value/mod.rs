@@ -6,6 +6,7 @@
 mod decimal;
 mod error;
 mod interval;
+mod mongodb;
 mod nested;
 mod temporal;
 
@@ -172,7 +173,8 @@ fn view<'a>(kind: CellKind, bytes: &'a [u8], ty: &'a SourceType) -> Result<Typed
         SourceType::IsoTimestamp => return temporal::iso_timestamp(&text(kind, bytes)?, false),
         SourceType::IntervalMicros => return interval::micros(integer(kind, bytes)?),
         SourceType::IntervalIso => return interval::iso(&text(kind, bytes)?),
-        SourceType::Json | SourceType::MongoDocument => Value::Json(any_text(kind, bytes)?),
+        SourceType::Json => Value::Json(any_text(kind, bytes)?),
+        SourceType::MongoDocument => Value::Json(mongodb::strict(any_text(kind, bytes)?)),
         SourceType::Map => match kind {
             CellKind::Json => Value::Json(Cow::Borrowed(utf8(bytes)?)),
             _ => return Err(ValueError::Expected("an object")),

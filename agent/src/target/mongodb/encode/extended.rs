@@ -1,6 +1,7 @@
 //! MongoDB Extended JSON v2 (specifications repository, `source/extended-json`), relaxed and canonical, as Debezium's MongoDB
-//! connector writes it: an object whose first name begins with `$` may stand for one BSON value. The older spellings that the
-//! Java driver still emits (`$date` as a number, `$binary` with `$type`) are read too. What is not recognised stays an object.
+//! connector writes it: an object whose first name begins with `$` may stand for one BSON value. The older spellings of the
+//! Java driver's strict mode, in which the connector writes documents (`$date` as a number, `$binary` with `$type`), are read
+//! too. What is not recognised stays an object.
 
 use std::str::FromStr;
 
@@ -18,10 +19,13 @@ use super::writer::{Tag, Writer};
 pub(super) fn value(json: &mut Json<'_>, depth: usize, out: &mut Writer) -> Result<Tag, Bad> {
     let text = json.slice()?;
     // Parsed as a tree only after a `$` was seen: these objects are small, but for a stray one that then stays an object.
-    if let Ok(Value::Object(object)) = serde_json::from_str(text)
-        && let Some(tag) = special(&object, out)
-    {
-        return Ok(tag);
+    if let Ok(Value::Object(object)) = serde_json::from_str(text) {
+        if let Some(tag) = special(&object, out) {
+            return Ok(tag);
+        }
+        if let Some(tag) = code_with_scope(json, &object, depth, out)? {
+            return Ok(tag);
+        }
     }
     let mut object = json.inner(text);
     let tag = object.plain_object(depth, out)?;
@@ -79,6 +83,29 @@ fn special(object: &Map<String, Value>, out: &mut Writer) -> Option<Tag> {
         (2, "$options") => regex(object.get("$regex")?, value, out),
         _ => None,
     }
+}
+
+/// JavaScript with its variables: a length, the code, a document.
+fn code_with_scope(
+    json: &Json<'_>,
+    object: &Map<String, Value>,
+    depth: usize,
+    out: &mut Writer,
+) -> Result<Option<Tag>, Bad> {
+    let (2, Some(Value::String(code)), Some(scope @ Value::Object(_))) =
+        (object.len(), object.get("$code"), object.get("$scope"))
+    else {
+        return Ok(None);
+    };
+    let mut inside = Writer::default();
+    inside.string(code);
+    let scope = scope.to_string();
+    json.inner(&scope).plain_object(depth, &mut inside)?;
+    let inside = inside.into_bytes();
+    // Lengths past `i32` cannot come up, as for documents.
+    out.raw(&i32::try_from(inside.len() + 4).unwrap_or(i32::MAX).to_le_bytes());
+    out.raw(&inside);
+    Ok(Some(Tag::CodeWithScope))
 }
 
 fn date(value: &Value) -> Option<i64> {

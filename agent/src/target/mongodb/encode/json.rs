@@ -105,6 +105,12 @@ impl<'a> Json<'a> {
             b't' => self.word("true").map(|()| out.boolean(true)),
             b'f' => self.word("false").map(|()| out.boolean(false)),
             b'n' => self.word("null").map(|()| Tag::Null),
+            // Debezium's MongoDB connector has no other spelling for them in documents.
+            b'N' if self.extended => self.word("NaN").map(|()| out.double(f64::NAN)),
+            b'I' if self.extended => self.word("Infinity").map(|()| out.double(f64::INFINITY)),
+            b'-' if self.extended && self.rest().starts_with(b"-I") => {
+                self.word("-Infinity").map(|()| out.double(f64::NEG_INFINITY))
+            }
             b'-' | b'0'..=b'9' => {
                 let len = self
                     .rest()
@@ -113,6 +119,10 @@ impl<'a> Json<'a> {
                     .count();
                 let number = self.text.get(self.at..self.at + len).ok_or(Bad::Json)?;
                 self.at += len;
+                if self.extended && number.contains(['.', 'e', 'E']) {
+                    // A decimal would have been written as one, however many digits this has.
+                    return Ok(out.double(number.parse().map_err(|_| Bad::Json)?));
+                }
                 let (tag, loss) = number_value(number, out)?;
                 self.loss = self.loss.or(loss);
                 Ok(tag)
@@ -243,6 +253,9 @@ impl<'a> Json<'a> {
             let slot = out.element(name.as_bytes());
             let mut inner = self.inner(text);
             let tag = inner.value(depth, out)?;
+            if inner.at != text.len() {
+                return Err(Bad::Json);
+            }
             self.lost_with(&inner);
             out.set(slot, tag);
         }
@@ -273,8 +286,9 @@ impl<'a> Json<'a> {
     }
 
     /// A reader with the same settings for a part of the text.
-    pub(super) fn inner(&self, text: &'a str) -> Self {
-        Self { text, at: 0, loss: None, scratch: String::new(), ..*self }
+    pub(super) fn inner<'b>(&self, text: &'b str) -> Json<'b> {
+        let Self { odd, extended, last_wins, dollar, .. } = *self;
+        Json { text, at: 0, odd, extended, last_wins, dollar, loss: None, scratch: String::new() }
     }
 
     /// The object that is the whole text, whatever its names look like.
@@ -289,17 +303,62 @@ impl<'a> Json<'a> {
     }
 
     /// Takes over what a part lost.
-    pub(super) fn lost_with(&mut self, part: &Self) {
+    pub(super) fn lost_with(&mut self, part: &Json<'_>) {
         self.loss = self.loss.or(part.loss);
     }
 
-    /// The JSON text of the value that begins here; moves behind it.
+    /// The text of the value that begins here; moves behind it. Where it ends is all that is looked at: whoever reads it
+    /// finds what is wrong in it.
     pub(super) fn slice(&mut self) -> Result<&'a str, Bad> {
-        let mut stream = serde_json::Deserializer::from_str(self.text.get(self.at..).ok_or(Bad::Json)?)
-            .into_iter::<&'a serde_json::value::RawValue>();
-        let value = stream.next().and_then(Result::ok).ok_or(Bad::Json)?;
-        self.at += stream.byte_offset();
-        Ok(value.get())
+        self.space();
+        let start = self.at;
+        let mut open = 0_usize;
+        loop {
+            match self.rest().first().ok_or(Bad::Json)? {
+                b'"' => {
+                    self.string()?;
+                }
+                b'{' | b'[' => {
+                    open += 1;
+                    self.at += 1;
+                    continue;
+                }
+                b'}' | b']' => {
+                    open = open.checked_sub(1).ok_or(Bad::Json)?;
+                    self.at += 1;
+                }
+                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if open > 0 => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {
+                    let word = |byte: &&u8| {
+                        !matches!(byte, b'"' | b'{' | b'[' | b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r')
+                    };
+                    let len = self.rest().iter().take_while(word).count();
+                    if len == 0 {
+                        return Err(Bad::Json);
+                    }
+                    self.at += len;
+                }
+            }
+            if open == 0 {
+                return self.text.get(start..self.at).ok_or(Bad::Json);
+            }
+        }
+    }
+
+    /// When the object that is the whole text begins with `_id`, as documents do that a server stored: writes that element.
+    pub(crate) fn leading_id(mut self, depth: usize, out: &mut Writer) -> Result<bool, Bad> {
+        self.expect(b'{')?;
+        if self.peek() != Some(b'"') || self.string()? != ("_id", false) {
+            return Ok(false);
+        }
+        self.expect(b':')?;
+        let slot = out.element(b"_id");
+        let tag = self.value(depth, out)?;
+        out.set(slot, tag);
+        Ok(true)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(super) mod extended;
 pub(super) mod json;
+pub(super) mod own_id;
 pub(super) mod plan;
 pub(super) mod row;
 pub(super) mod value;

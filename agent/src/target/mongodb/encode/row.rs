@@ -7,6 +7,7 @@ use bson::{RawBsonRef, RawDocument};
 
 use super::Bad;
 use super::json::Json;
+use super::own_id;
 use super::plan::{Field, Plan, VERSION_FIELD};
 use super::value::{FIELD_DEPTH, Loss, cell};
 use super::writer::{Tag, Writer};
@@ -54,14 +55,14 @@ pub(crate) fn version_bytes(version: &RowVersion) -> [u8; 28] {
 }
 
 impl Rows<'_> {
-    /// Writes `_id: <key>` and answers where it stands.
-    pub(crate) fn id(&self, first: u32, out: &mut Writer) -> Result<Range<usize>, Bad> {
-        self.key(b"_id", first, out)
+    /// The document that a row of MongoDB is.
+    fn spread_text(&self, row: Row) -> Option<std::borrow::Cow<'_, str>> {
+        let at = self.plan.fields.iter().position(Option::is_some)?;
+        self.batch.text(*self.batch.row(row).get(at)?)
     }
 
     /// Writes the key as the element `name`.
-    pub(crate) fn key(&self, name: &[u8], first: u32, out: &mut Writer) -> Result<Range<usize>, Bad> {
-        let start = out.len();
+    pub(crate) fn key(&self, name: &[u8], first: u32, out: &mut Writer) -> Result<(), Bad> {
         let cells = self.batch.cells.get(first as usize..first as usize + self.plan.key.len()).ok_or(Bad::NoKey)?;
         let slot = out.element(name);
         let tag = match (self.plan.key.as_slice(), cells) {
@@ -82,7 +83,7 @@ impl Rows<'_> {
             },
         };
         out.set(slot, tag);
-        Ok(start..out.len())
+        Ok(())
     }
 
     fn key_part(&self, field: &Field, value: Cell, out: &mut Writer) -> Result<Tag, Bad> {
@@ -188,7 +189,7 @@ impl Rows<'_> {
         out: &mut Writer,
         notes: &mut Notes,
     ) -> Result<(), Bad> {
-        let id = self.query(key, version, out)?;
+        let id = self.query(key, Some(row), version, out)?;
         let start = out.len();
         notes.dollar = self.plan.odd && self.plan.fields.iter().flatten().any(|field| field.name.starts_with('$'));
         if !notes.dollar {
@@ -222,7 +223,7 @@ impl Rows<'_> {
         out: &mut Writer,
         notes: &mut Notes,
     ) -> Result<(), Bad> {
-        self.query(key, version, out)?;
+        self.query(key, None, version, out)?;
         let start = out.len();
         if self.plan.odd || self.plan.spread {
             // `$set` reads names as paths; a literal does not.
@@ -261,7 +262,7 @@ impl Rows<'_> {
 
     /// `{q, limit: 1}`.
     pub(crate) fn delete(&self, key: u32, version: Option<&[u8; 28]>, out: &mut Writer) -> Result<(), Bad> {
-        self.query(key, version, out)?;
+        self.query(key, None, version, out)?;
         out.tagged(Tag::Int32, b"limit");
         out.int32(1);
         Ok(())
@@ -269,9 +270,20 @@ impl Rows<'_> {
 
     /// `q: {_id}`, with the guard when there is a version. A document without a version (written by somebody else, or in
     /// exactly_once mode) counts as older, hence `$not $gte` rather than `$lt`.
-    fn query(&self, key: u32, version: Option<&[u8; 28]>, out: &mut Writer) -> Result<Range<usize>, Bad> {
+    fn query(
+        &self,
+        key: u32,
+        row: Option<Row>,
+        version: Option<&[u8; 28]>,
+        out: &mut Writer,
+    ) -> Result<Range<usize>, Bad> {
         let query = out.document(b"q");
-        let id = self.id(key, out)?;
+        let start = out.len();
+        self.key(b"_id", key, out)?;
+        if let Some(document) = row.filter(|_| self.plan.spread).and_then(|row| self.spread_text(row)) {
+            own_id::restore(&document, self.settings.odd_field_names, start, out);
+        }
+        let id = start..out.len();
         if let Some(version) = version {
             write_guard(version, out);
         }

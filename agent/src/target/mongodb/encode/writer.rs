@@ -17,6 +17,7 @@ pub(crate) enum Tag {
     Null = 0x0A,
     Regex = 0x0B,
     Code = 0x0D,
+    CodeWithScope = 0x0F,
     Int32 = 0x10,
     Timestamp = 0x11,
     Int64 = 0x12,
