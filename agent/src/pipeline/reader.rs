@@ -14,9 +14,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 
 use super::shared::{Part, Shared};
-use super::writer::{OffsetsRequest, Prepared, Work, chain};
+use super::writer::{OffsetsRequest, Prepared, Work};
 use crate::batch::Batch;
 use crate::decode::{Decoder, Record};
+use crate::runtime::logging::chain;
 use crate::source::kafka::headers::HeaderList;
 use crate::source::kafka::watch::now_ms;
 use crate::source::kafka::{KafkaSource, Notice, Partition, Polled, ReadFrom, SourceError};

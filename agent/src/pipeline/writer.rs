@@ -21,6 +21,7 @@ use super::spans::Spans;
 use crate::batch::Batch;
 use crate::event::{Kind, Reason};
 use crate::faults;
+use crate::runtime::logging::chain;
 use crate::source::kafka::Partition;
 use crate::source::kafka::watch::now_ms;
 use crate::stats::PipelineState;
@@ -545,19 +546,4 @@ fn isolate(batch: &mut Batch, range: &Range<usize>, error: &TargetError) -> Isol
 /// Change events in the range.
 fn changes(batch: &Batch, range: Range<usize>) -> u64 {
     batch.events.get(range).unwrap_or_default().iter().filter(|e| matches!(e.kind, Kind::Change(_))).count() as u64
-}
-
-/// An error and its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line
 }
