@@ -35,7 +35,7 @@ run_one() {
     cargo bench "${locked[@]}" -p whimbrel --bench "$name" --no-run
     if [ ${#needs[@]} -gt 0 ]; then
         setup tests
-        export PG_FSYNC=on CONNECT_FULL_JIT=1 MONGO_CACHE_GB=1
+        export PG_FSYNC=on KAFKA_FULL_JIT=1 CONNECT_FULL_JIT=1 MONGO_CACHE_GB=1
         start_services "${needs[@]}"
     fi
     cargo bench "${locked[@]}" -p whimbrel --bench "$name" -- "$@"

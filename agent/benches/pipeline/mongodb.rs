@@ -49,7 +49,7 @@ pub(crate) async fn run(setup: &Setup, db: &Database, name: &str, mode: &str, tr
     agent.stop()?;
     let found = db.collection::<Document>(&collection).count_documents(doc! {}).await?;
     ensure!(found == setup.events, "{found} documents of {} events", setup.events);
-    println!("{name:<20} {:6.2} µs CPU/event ({}), {:.0} events/s", run.micros(), run.by_thread(), run.per_second());
+    run.print(name);
     Ok(run)
 }
 
@@ -73,7 +73,7 @@ async fn ceiling(setup: &Setup, client: &Client, db: &Database, from: &str, to: 
         batch.send(db, &mut session).await?;
     }
     let took = begun.elapsed();
-    println!("{to:<20} {:.0} rows/s", setup.events as f64 / took.as_secs_f64());
+    println!("{to:<20} {:.0} rows/s, {:.1} s", setup.events as f64 / took.as_secs_f64(), took.as_secs_f64());
     Ok(took)
 }
 

@@ -14,9 +14,22 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || -> Result<u64> { Ok(fields.next().context("stat is short")?.parse()?) };
     let total = ticks()? + ticks()?;
+    Ok(Duration::from_secs_f64(total as f64 / ticks_per_second()))
+}
+
+/// Time all cores of the machine together were busy since it started, whoever kept them so.
+pub(crate) fn machine() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().context("stat is empty")?;
+    let fields: Vec<u64> = line.split_whitespace().skip(1).map(str::parse).collect::<Result<_, _>>()?;
+    // user nice system idle iowait irq softirq steal; guest times are in user and nice already.
+    let busy: u64 = fields.iter().take(8).sum::<u64>() - fields.get(3..5).context("stat is short")?.iter().sum::<u64>();
+    Ok(Duration::from_secs_f64(busy as f64 / ticks_per_second()))
+}
+
+fn ticks_per_second() -> f64 {
     // SAFETY: a question without memory.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Ok(Duration::from_secs_f64(total as f64 / per_second as f64))
+    unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
 }
 
 /// CPU time of the threads alive now, by the role in their name (what stands before the first `-` or digit).

@@ -21,7 +21,7 @@ async fn run(setup: &Setup, name: &str, transform: &Value) -> Result<Run> {
     let mut agent = Agent::start(setup.directory(), &config)?;
     let run = agent.run_to(setup.events).await?;
     agent.stop()?;
-    println!("{name:<20} {:6.2} µs CPU/event ({}), {:.0} events/s", run.micros(), run.by_thread(), run.per_second());
+    run.print(name);
     Ok(run)
 }
 

@@ -25,13 +25,14 @@ use crate::{
         client::Client,
         desired::NAME_PREFIX,
         diff::Plan,
-        error::{Error, chain},
+        error::Error,
         health::Condition,
         heartbeat::HeartbeatError,
         progress::Progress,
         settings::Settings,
         supervisor::{ConnectorReport, Report, RestartAction, Supervisor},
     },
+    runtime::logging::chain,
 };
 
 /// Everything is as it should be.

@@ -2,6 +2,8 @@
 //!
 //! Messages are about the error alone; the cause is in `source`, advice is in [`Error::hint`].
 
+use crate::runtime::logging::chain;
+
 /// An error of the Kafka Connect stage.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -140,21 +142,6 @@ impl Error {
     pub fn chain(&self) -> String {
         chain(self)
     }
-}
-
-/// An error's message with its causes in one line. What a message repeats of its cause is not said twice.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The handshake's error, if there was a connection and the handshake failed.

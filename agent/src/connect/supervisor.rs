@@ -16,12 +16,12 @@ use super::{
     client::{Client, Live},
     desired::Desired,
     diff::{self, Action},
-    error::chain,
     health::{Condition, RunState, Status, reason},
     heartbeat::{HeartbeatError, HeartbeatProbe},
     progress::{Expectation, Progress, Sample, Tracker},
     settings::Settings,
 };
+use crate::runtime::logging::chain;
 
 /// What one look saw. Made to be shown: no secret is in it.
 #[derive(Clone, Debug, Serialize)]

@@ -41,6 +41,7 @@ use self::spans::Spans;
 use self::writer::Writer;
 use crate::decode::{DecodeConfig, Decoder};
 use crate::export::trace::Traces;
+use crate::runtime::logging;
 use crate::source::kafka::watch::{Watch, now_ms};
 use crate::source::kafka::{KafkaConfig, KafkaSource};
 use crate::stats::{Component, Health, Observer, PipelineState};
@@ -241,8 +242,8 @@ fn read_on(
         let source = match KafkaSource::subscribe(&settings.kafka) {
             Ok(source) => source,
             Err(error) => {
-                tracing::error!(pipeline = %settings.name, error = %writer::chain(&error), "kafka client not made");
-                shared.health(Part::Reader, Some(PipelineState::Waiting { for_what: writer::chain(&error) }));
+                tracing::error!(pipeline = %settings.name, error = %logging::chain(&error), "kafka client not made");
+                shared.health(Part::Reader, Some(PipelineState::Waiting { for_what: logging::chain(&error) }));
                 std::thread::park_timeout(NEW_CLIENT_AFTER);
                 continue;
             }

@@ -138,11 +138,14 @@ impl TextColumn {
     /// Adds a row without a text.
     pub fn push_null(&mut self) {
         let row = self.rows();
-        self.nulls.resize(row / 8 + 1, 0);
+        if self.nulls.len() <= row / 8 {
+            self.nulls.resize(row / 8 + 1, 0);
+        }
         if let Some(byte) = self.nulls.last_mut() {
             *byte |= 1 << (row % 8);
         }
-        self.push(&[]);
+        // Where the text before ended, this one ends too.
+        self.offsets.extend(self.offsets.last().copied());
     }
 
     /// The column as the contract wants it; `None` when a row was not UTF-8 or the text is longer than 4 GiB.

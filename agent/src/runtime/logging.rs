@@ -13,17 +13,20 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The chain of an error in one line: message, then each cause.
+/// An error and its causes in one line. What a message already says of its cause is not said twice.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Writing to a string does not fail.
-        let _ = write!(text, ": {error}");
+        let said = error.to_string();
+        if !line.contains(&said) {
+            line.push_str(": ");
+            line.push_str(&said);
+        }
         cause = error.source();
     }
-    text
+    line
 }
 
 /// Lines for people: `2026-01-01T00:00:00.000000Z  INFO whimbrel::export: address=127.0.0.1:9464 http endpoint is open`.
@@ -190,6 +193,23 @@ mod tests {
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Link(&'static str, #[source] Option<Box<Link>>);
+
+    #[test]
+    fn a_chain_names_each_cause_once() {
+        let link = |text, cause: Option<Link>| Link(text, cause.map(Box::new));
+        for (error, line) in [
+            (link("alone", None), "alone"),
+            (link("cannot write", Some(link("disk", Some(link("full", None))))), "cannot write: disk: full"),
+            (link("cannot write: disk (full)", Some(link("disk", None))), "cannot write: disk (full)"),
+            (link("a: b", Some(link("b", Some(link("c", None))))), "a: b: c"),
+        ] {
+            assert_eq!(chain(&error), line);
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::logging::chain;
 use super::shutdown::Shutdown;
 
 /// What a task's failure means.
@@ -156,18 +157,6 @@ impl Drop for Ending {
             self.tree.failed(&self.name, self.kind, &panicked);
         }
     }
-}
-
-/// The error and its causes in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! Writing text into a column of another type makes that column text for the row: what a mask leaves of a number
 //! is no number, and the target must know.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{stored, typed};
@@ -60,20 +59,45 @@ impl Lengths {
     }
 }
 
-/// Where a column stands in each shape: looked up once per shape and call.
+/// Where a column stands in each shape: looked up once per shape and call. Rows of one shape come in runs.
 #[derive(Default)]
 struct Positions {
-    known: Vec<Option<Option<usize>>>,
+    last: Option<(u32, Option<Place>)>,
+    known: Vec<Option<Option<Place>>>,
+}
+
+/// A column's place in a shape.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: usize,
+    /// Text written there leaves the column of the type it has.
+    takes_text: bool,
 }
 
 impl Positions {
-    fn of(&mut self, batch: &Batch, row: Row, column: &str) -> Option<usize> {
-        let shape = row.shape as usize;
-        if shape >= self.known.len() {
-            self.known.resize(shape + 1, None);
+    #[inline]
+    fn of(&mut self, batch: &Batch, row: Row, column: &str) -> Option<Place> {
+        match self.last {
+            Some((shape, place)) if shape == row.shape => place,
+            _ => self.look_up(batch, row.shape, column),
         }
-        let slot = self.known.get_mut(shape)?;
-        *slot.get_or_insert_with(|| batch.shapes.get(shape).and_then(|shape| shape.position(column)))
+    }
+
+    #[cold]
+    fn look_up(&mut self, batch: &Batch, number: u32, column: &str) -> Option<Place> {
+        let at = number as usize;
+        if at >= self.known.len() {
+            self.known.resize(at + 1, None);
+        }
+        let slot = self.known.get_mut(at)?;
+        let place = *slot.get_or_insert_with(|| {
+            let shape = batch.shapes.get(at)?;
+            let at = shape.position(column)?;
+            let ty = shape.columns.get(at).map(|column| &column.ty);
+            Some(Place { at, takes_text: matches!(ty, None | Some(SourceType::Unknown | SourceType::Text)) })
+        });
+        self.last = Some((number, place));
+        place
     }
 }
 
@@ -166,11 +190,23 @@ impl View {
     }
 
     /// The cell of a row's column, with the column's place; none when the row has no such image or column.
-    fn cell(&self, event: &Event, path: ColumnPath<'_>, positions: &mut Positions) -> Option<(Row, usize, Cell)> {
+    #[inline]
+    fn cell(&self, event: &Event, path: ColumnPath<'_>, positions: &mut Positions) -> Option<(Row, Place, Cell)> {
         let row = self.batch.image(event, image(path.image))?;
-        let column = positions.of(&self.batch, row, path.column)?;
-        let cell = self.batch.cells.get(row.first as usize + column)?;
-        Some((row, column, *cell))
+        let place = positions.of(&self.batch, row, path.column)?;
+        let cell = self.batch.cells.get(row.first as usize + place.at)?;
+        Some((row, place, *cell))
+    }
+
+    /// Whether a cell already is this text. Most are compared as they are, without looking at them as text first.
+    fn holds(&self, cell: Cell, text: Option<&str>) -> bool {
+        match (cell.kind, text) {
+            (CellKind::Text | CellKind::Number | CellKind::Json, Some(text)) => {
+                self.batch.bytes(cell.span) == text.as_bytes()
+            }
+            (CellKind::Text | CellKind::Number | CellKind::Json, None) => false,
+            _ => self.batch.text(cell).as_deref() == text,
+        }
     }
 
     /// Replaces a cell, and the column's type for this row when the cell no longer is of it.
@@ -266,30 +302,27 @@ impl EventBatch for View {
 
     fn write_text<'a>(&mut self, path: ColumnPath<'_>, cells: impl Iterator<Item = (usize, Option<&'a str>)>) {
         let mut positions = Positions::default();
+        self.undo.reserve(cells.size_hint().0);
         for (row, new) in cells {
             let Some(event) = self.event(row) else { continue };
             let Some((image_row, column, old)) = self.cell(event, path, &mut positions) else { continue };
-            if old.kind == CellKind::Absent || self.batch.text(old) == new.map(Cow::Borrowed) {
+            if old.kind == CellKind::Absent || self.holds(old, new) {
                 continue;
             }
-            let place = (image_row, column);
+            let place = (image_row, column.at);
             let Some(text) = new else {
                 self.put(row, path, place, Cell::bare(CellKind::Null), None);
                 continue;
             };
-            let shape = self.batch.shapes.get(image_row.shape as usize);
-            let typed = shape
-                .and_then(|shape| shape.columns.get(column))
-                .is_some_and(|column| !matches!(column.ty, SourceType::Unknown | SourceType::Text));
             let cell = Cell { span: self.batch.push_bytes(text.as_bytes()), kind: CellKind::Text };
-            self.put(row, path, place, cell, typed.then_some(&SourceType::Text));
+            self.put(row, path, place, cell, (!column.takes_text).then_some(&SourceType::Text));
         }
     }
 
     fn read_values(&self, path: ColumnPath<'_>) -> Vec<Value> {
         let mut positions = Positions::default();
         let value = |event| match self.cell(event, path, &mut positions) {
-            Some((row, column, cell)) => typed::read(&self.batch, row, column, cell),
+            Some((row, column, cell)) => typed::read(&self.batch, row, column.at, cell),
             None => Value::Null,
         };
         self.events().map(value).collect()
@@ -300,7 +333,9 @@ impl EventBatch for View {
         let mut positions = Positions::default();
         for (row, new) in values.iter().enumerate() {
             let Some(event) = self.event(row) else { continue };
-            let Some((image_row, column, old)) = self.cell(event, path, &mut positions) else { continue };
+            let Some((image_row, Place { at: column, .. }, old)) = self.cell(event, path, &mut positions) else {
+                continue;
+            };
             if old.kind == CellKind::Absent || typed::read(&self.batch, image_row, column, old) == *new {
                 continue;
             }

@@ -7,8 +7,9 @@ set -euo pipefail
 
 dir=$(data_dir kafka)
 classpath="$SVC_HOME/libs/*"
-jvm=(-Xms128m "-Xmx${KAFKA_HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
+jvm=(-Xms128m "-Xmx${KAFKA_HEAP:-512m}" -XX:+UseSerialGC -Xshare:auto
     -Djava.awt.headless=true "-Dlog4j2.configurationFile=$svc_root/log4j2.properties")
+[ -n "${KAFKA_FULL_JIT:-}" ] || jvm+=(-XX:TieredStopAtLevel=1)   # full JIT: for benchmarks
 
 write_config() {
     cat >"$dir/server.properties" <<EOF
