@@ -2,17 +2,28 @@
 //!
 //! Compiled to a plain call without the cargo feature `failpoints`. With it, `WHIMBREL_FAULT` names the bug.
 
-use crate::target::{Applied, Target, TargetError, WriteBatch};
+use crate::target::{Applied, Encoded, Target, TargetError, WriteBatch};
 
-/// Hands a batch to the target, as it shall be.
+/// Hands a batch to the target, with its rows when they are encoded already.
 #[cfg(not(feature = "failpoints"))]
-pub(crate) async fn apply(target: &mut dyn Target, write: &WriteBatch<'_>) -> Result<Applied, TargetError> {
-    target.apply(write).await
+pub(crate) async fn apply(
+    target: &mut dyn Target,
+    write: &WriteBatch<'_>,
+    rows: Option<Encoded>,
+) -> Result<Applied, TargetError> {
+    match rows {
+        Some(rows) => target.apply_encoded(write, rows).await,
+        None => target.apply(write).await,
+    }
 }
 
-/// Deliberate bugs, chosen by `WHIMBREL_FAULT`: each breaks one rule of delivery, to show that the tests' ledger notices.
+/// Hands a batch to the target with the bug that `WHIMBREL_FAULT` names, if any.
 #[cfg(feature = "failpoints")]
-pub(crate) async fn apply(target: &mut dyn Target, write: &WriteBatch<'_>) -> Result<Applied, TargetError> {
+pub(crate) async fn apply(
+    target: &mut dyn Target,
+    write: &WriteBatch<'_>,
+    rows: Option<Encoded>,
+) -> Result<Applied, TargetError> {
     use crate::target::ErrorKind;
 
     let without_rows = WriteBatch { steps: &[], dead_letters: &[], settled: &[], effects: &[], ..*write };
@@ -78,6 +89,9 @@ pub(crate) async fn apply(target: &mut dyn Target, write: &WriteBatch<'_>) -> Re
                 result
             }
         },
-        _ => target.apply(write).await,
+        _ => match rows {
+            Some(rows) => target.apply_encoded(write, rows).await,
+            None => target.apply(write).await,
+        },
     }
 }

@@ -1,10 +1,12 @@
 //! Joins source, decode, transform and target; owns batching, order, acknowledgement and what is done about errors.
 //!
-//! Three threads a pipeline. The *reader* polls, decodes and transforms; the *writer* plans and applies, on a runtime of
-//! its own, so that CPU-heavy work never runs on the agent's async workers; between them stands one bounded channel. The
+//! Three threads a pipeline. The *reader* polls, decodes and transforms, and where the target has an encoder plans and
+//! encodes ahead; the *writer* plans what is not planned yet and applies, on a runtime of its own, so that CPU-heavy work
+//! never runs on the agent's async workers; between them stands one bounded channel. The
 //! *watcher* looks at the ends of the partitions and at heartbeats, for lag. Upstream is acknowledged only after the
 //! target confirmed.
 
+mod ahead;
 pub mod config;
 mod dead_letters;
 pub mod mapping;
@@ -29,6 +31,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use self::ahead::PlanAhead;
 use self::config::DeliveryConfig;
 use self::dead_letters::DeadLetterTopic;
 use self::mapping::{Mapper, Mapping};
@@ -183,6 +186,11 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
         Some(topic) => Some(DeadLetterTopic::new(&settings.kafka, topic.clone()).map_err(kafka)?),
         None => None,
     };
+    let ahead = parts.target.encoder().map(|encoder| PlanAhead {
+        planner: Planner::new(Mapper::new(settings.mapping.clone())),
+        encoder,
+        mode: delivery.mode,
+    });
     let writer = Writer {
         pipeline: Arc::clone(&name),
         mode: delivery.mode,
@@ -216,8 +224,8 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
     spawn("read", {
         let shared = Arc::clone(&shared);
         let settings = settings.clone();
-        let chain = parts.chain;
-        Box::new(move || read_on(&settings, chain, work, offsets, recycled, &shared))
+        let held = Held { chain: parts.chain, ahead, recycled };
+        Box::new(move || read_on(&settings, held, work, offsets, &shared))
     })?;
     Ok(Handle {
         name: Arc::clone(&settings.name),
@@ -228,16 +236,21 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Handle, StartError> {
     })
 }
 
+/// What outlives a reader's Kafka client.
+struct Held {
+    chain: Chain,
+    ahead: Option<PlanAhead>,
+    recycled: mpsc::Receiver<crate::batch::Batch>,
+}
+
 /// Keeps a reader going; its Kafka client is made anew when librdkafka declares it lost.
 fn read_on(
     settings: &Settings,
-    chain: Chain,
+    mut held: Held,
     work: tokio::sync::mpsc::Sender<writer::Work>,
     offsets: tokio::sync::mpsc::UnboundedSender<writer::OffsetsRequest>,
-    recycled: mpsc::Receiver<crate::batch::Batch>,
     shared: &Arc<Shared>,
 ) {
-    let mut held = (chain, recycled);
     while !shared.stopping() {
         let source = match KafkaSource::subscribe(&settings.kafka) {
             Ok(source) => source,
@@ -248,12 +261,13 @@ fn read_on(
                 continue;
             }
         };
-        let (chain, recycled) = held;
+        let Held { chain, ahead, recycled } = held;
         let mut reader = Reader {
             pipeline: Arc::clone(&settings.name),
             source,
             decoder: Decoder::new(settings.decode.clone()),
             chain,
+            ahead,
             work: work.clone(),
             offsets: offsets.clone(),
             recycled,
@@ -274,7 +288,7 @@ fn read_on(
         }
         shared.next_generation();
         std::thread::park_timeout(NEW_CLIENT_AFTER);
-        held = (reader.chain, reader.recycled);
+        held = Held { chain: reader.chain, ahead: reader.ahead, recycled: reader.recycled };
     }
 }
 

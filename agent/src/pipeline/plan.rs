@@ -92,6 +92,12 @@ impl Planner {
         self.parked = keys.into_iter().collect();
     }
 
+    /// Whether any key is parked.
+    #[must_use]
+    pub fn parks(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
     /// Remembers the keys of dead letters that are durable now.
     pub fn park(&mut self, batch: &Batch, dead_letters: &[DeadLetter]) {
         for letter in dead_letters {

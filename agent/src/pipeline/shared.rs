@@ -32,6 +32,8 @@ pub(super) struct Shared {
     reset: AtomicBool,
     stop: AtomicBool,
     abandon: AtomicBool,
+    /// Keys are parked: what a batch comes to depends on those before it.
+    parks: AtomicBool,
     /// Counts resume requests.
     resumes: AtomicU64,
     pub(super) wake_writer: Notify,
@@ -54,6 +56,7 @@ impl Shared {
             reset: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             abandon: AtomicBool::new(false),
+            parks: AtomicBool::new(false),
             resumes: AtomicU64::new(0),
             wake_writer: Notify::new(),
             reader_thread: Mutex::new(None),
@@ -103,6 +106,15 @@ impl Shared {
 
     pub(super) fn abandoned(&self) -> bool {
         self.abandon.load(Ordering::Acquire)
+    }
+
+    /// The writer says whether keys are parked.
+    pub(super) fn set_parks(&self, any: bool) {
+        self.parks.store(any, Ordering::Release);
+    }
+
+    pub(super) fn parks(&self) -> bool {
+        self.parks.load(Ordering::Acquire)
     }
 
     /// An operator says that what paused the pipeline is mended.

@@ -19,6 +19,8 @@ pub mod sqlite;
 pub mod stdout;
 pub mod text;
 
+use std::any::Any;
+
 use async_trait::async_trait;
 
 pub use error::{ErrorKind, TargetError};
@@ -114,6 +116,29 @@ pub struct DeadLetterFilter {
     pub limit: usize,
 }
 
+/// The rows of a batch as their target sends them; only it can look inside.
+pub struct Encoded(Box<dyn Any + Send>);
+
+impl Encoded {
+    /// Hides a target's own form.
+    pub fn new(rows: impl Any + Send) -> Self {
+        Self(Box::new(rows))
+    }
+
+    /// Shows it again to the target whose form it is.
+    #[must_use]
+    pub fn open<T: Any>(self) -> Option<T> {
+        self.0.downcast().ok().map(|rows| *rows)
+    }
+}
+
+/// Encodes the rows of a batch before it is its turn, on another thread than the one that writes. Has no connection.
+pub trait Encoder: Send {
+    /// The rows of `write`, of which only mode, batch, steps and time are looked at. `None` when more must be known than is
+    /// known without a connection, or when a row cannot be encoded: [`Target::apply`] then does it, and says what is wrong.
+    fn encode(&mut self, write: &WriteBatch<'_>) -> Option<Encoded>;
+}
+
 /// A place rows are made durable in.
 #[async_trait]
 pub trait Target: Send {
@@ -128,6 +153,17 @@ pub trait Target: Send {
     /// (a miss is [`ErrorKind::Fenced`]), then rows, dead letters, effects; then commit. In at_least_once mode rows first,
     /// then dead letters, then offsets.
     async fn apply(&mut self, write: &WriteBatch<'_>) -> Result<Applied, TargetError>;
+
+    /// What encodes rows for this target ahead of time; `None` when it cannot, or gains nothing by it.
+    fn encoder(&self) -> Option<Box<dyn Encoder>> {
+        None
+    }
+
+    /// [`Target::apply`] with rows that were encoded before.
+    async fn apply_encoded(&mut self, write: &WriteBatch<'_>, rows: Encoded) -> Result<Applied, TargetError> {
+        drop(rows);
+        self.apply(write).await
+    }
 
     /// Kafka keys that have dead letters of these topics: their later events must park behind them.
     async fn parked_keys(&mut self, pipeline: &str, topics: &[String]) -> Result<Vec<ParkedKey>, TargetError>;

@@ -22,7 +22,7 @@ use whimbrel::config::secret::Secret;
 use whimbrel::event::{Reason, SourceType};
 use whimbrel::target::DeliveryMode::{AtLeastOnce, ExactlyOnce};
 use whimbrel::target::postgres::{PostgresTarget, Settings};
-use whimbrel::target::{Applied, DeadLetterFilter, ErrorKind, Layout, StoredOffset, Target, TargetError};
+use whimbrel::target::{Applied, DeadLetterFilter, Encoder, ErrorKind, Layout, StoredOffset, Target, TargetError};
 
 const DATABASE: &str = "whimbrel_targets";
 
@@ -45,6 +45,7 @@ struct Db {
     name: String,
     admin: Client,
     target: PostgresTarget,
+    encoder: Box<dyn Encoder>,
 }
 
 impl Db {
@@ -67,7 +68,8 @@ impl Db {
         admin.batch_execute(&format!("CREATE SCHEMA {name}; SET search_path = {name}")).await.unwrap();
         let mut target = PostgresTarget::new(Self::settings(&name));
         target.open().await.unwrap();
-        Self { name, admin, target }
+        let encoder = target.encoder().unwrap();
+        Self { name, admin, target, encoder }
     }
 
     fn settings(name: &str) -> Settings {
@@ -92,8 +94,13 @@ impl Db {
         self.admin.batch_execute(sql).await.unwrap();
     }
 
+    /// As the pipeline does it: encoded ahead where that can be done, which is once the batch's tables are known.
     async fn apply(&mut self, planned: &Planned) -> Result<Applied, TargetError> {
-        self.target.apply(&planned.write()).await
+        let write = planned.write();
+        match self.encoder.encode(&write) {
+            Some(rows) => self.target.apply_encoded(&write, rows).await,
+            None => self.target.apply(&write).await,
+        }
     }
 
     async fn kind(&mut self, planned: &Planned) -> ErrorKind {

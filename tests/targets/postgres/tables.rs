@@ -77,3 +77,29 @@ async fn an_existing_table_without_version_column_is_refused_with_the_line_to_ru
     assert_eq!(db.rows("SELECT a FROM t").await, ["new"]);
     db.close().await;
 }
+
+#[tokio::test]
+async fn rows_encoded_ahead_of_a_change_of_their_table_are_written_by_a_fresh_look() {
+    for mode in [ExactlyOnce, AtLeastOnce] {
+        let mut db = Db::new(if mode == ExactlyOnce { "ahead" } else { "ahead_least" }).await;
+        let orders = orders();
+        let first = Planned::new(mode).upsert(&orders, 1, &[Num("1"), Text("7"), Null]).advance(None, 1);
+        assert!(db.encoder.encode(&first.write()).is_none(), "a table was known that nobody has met");
+        db.apply(&first).await.unwrap();
+        let second = Planned::new(mode).at(1).upsert(&orders, 2, &[Num("2"), Text("8"), Null]).advance(Some(1), 2);
+        let rows = db.encoder.encode(&second.write()).expect("a table that was written to is known");
+        db.run("ALTER TABLE orders ALTER name TYPE int USING name::int").await;
+        assert_eq!(db.target.apply_encoded(&second.write(), rows).await.unwrap().rows, 1);
+        let lost = Planned::new(mode).at(2).upsert(&orders, 3, &[Num("9"), Null, Null]).advance(Some(2), 3);
+        let rows = db.encoder.encode(&lost.write()).unwrap();
+        db.run("ALTER TABLE orders RENAME TO elsewhere").await;
+        assert_eq!(db.target.apply_encoded(&lost.write(), rows).await.unwrap().rows, 1, "the table is made anew");
+        // A value that does not fit is left to the target, which names the event.
+        let unfit = Planned::new(mode).at(3).upsert(&orders, 4, &[Num("x"), Null, Null]).advance(Some(3), 4);
+        assert!(db.encoder.encode(&unfit.write()).is_none());
+        assert_eq!(db.apply(&unfit).await.unwrap_err().event, Some(0));
+        assert_eq!(db.rows("SELECT id, name FROM elsewhere ORDER BY id").await, ["1|7", "2|8"]);
+        assert_eq!(db.rows("SELECT id, name FROM orders").await, ["9|NULL"]);
+        db.close().await;
+    }
+}

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{Sender, UnboundedSender};
 
 use self::health::Trouble;
 use self::takeover::TakeOvers;
+use super::ahead::PlanAhead;
 use super::shared::Shared;
 use super::writer::{OffsetsRequest, Prepared, Work};
 use crate::batch::Batch;
@@ -52,6 +53,7 @@ pub(super) struct Reader {
     pub(super) source: KafkaSource,
     pub(super) decoder: Decoder,
     pub(super) chain: Chain,
+    pub(super) ahead: Option<PlanAhead>,
     pub(super) work: Sender<Work>,
     pub(super) offsets: UnboundedSender<OffsetsRequest>,
     pub(super) recycled: mpsc::Receiver<Batch>,
@@ -191,15 +193,21 @@ impl Reader {
         }
         self.over(Trouble::Halted);
         let plugins = begun.elapsed();
+        let sealed_at = SystemTime::now();
+        let ahead = match &mut self.ahead {
+            Some(ahead) if !self.shared.parks() => ahead.plan(&self.pipeline, &mut batch),
+            _ => None,
+        };
         self.state.outgoing = Some(Box::new(Prepared {
             batch,
             from,
             plugins,
-            sealed_at: SystemTime::now(),
+            sealed_at,
             generation: self.state.generation,
             received_us: self.state.received_us,
             transform: decode_time + plugins,
             bytes,
+            ahead,
         }));
         self.hand_over();
     }

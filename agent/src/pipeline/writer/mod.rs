@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 
 use self::trouble::Abandoned;
+use super::ahead::Ahead;
 use super::dead_letters::DeadLetterTopic;
 use super::plan::Planner;
 use super::poison::PoisonBudget;
@@ -44,6 +45,8 @@ pub(super) struct Prepared {
     pub(super) sealed_at: SystemTime,
     /// Payload bytes.
     pub(super) bytes: usize,
+    /// What was planned and encoded already.
+    pub(super) ahead: Option<Ahead>,
 }
 
 /// What goes through the bounded channel, in order.
@@ -166,6 +169,7 @@ impl Writer {
         let topics: Vec<String> = self.topics.iter().cloned().collect();
         let parked = self.target.parked_keys(&self.pipeline, &topics).await?;
         self.planner.set_parked(parked);
+        self.shared.set_parks(self.planner.parks());
         Ok(())
     }
 
@@ -173,9 +177,11 @@ impl Writer {
         let begun = SystemTime::now();
         let mut outcome = Ok(());
         let whole: Range<usize> = 0..prepared.batch.events.len();
+        // Made of the whole batch, and as if no key were parked.
+        let mut ahead = prepared.ahead.take().filter(|_| !self.planner.parks());
         let mut ranges = vec![whole];
         while let Some(range) = ranges.pop() {
-            match self.write_range(&mut prepared, range.clone()).await {
+            match self.write_range(&mut prepared, range.clone(), ahead.take()).await {
                 Outcome::Done => {}
                 Outcome::Split => {
                     let middle = range.start + range.len() / 2;

@@ -12,6 +12,7 @@ use super::{Outcome, Prepared, Writer};
 use crate::batch::Batch;
 use crate::event::{Kind, Reason};
 use crate::mutants;
+use crate::pipeline::ahead::Ahead;
 use crate::pipeline::plan::Plan;
 use crate::pipeline::poison::PoisonBudget;
 use crate::pipeline::report;
@@ -22,14 +23,22 @@ use crate::source::kafka::watch::now_ms;
 use crate::target::{Advance, Applied, ErrorKind, TargetError, WriteBatch};
 
 impl Writer {
-    /// Writes the events at `range`, however often it takes.
-    pub(super) async fn write_range(&mut self, prepared: &mut Prepared, range: Range<usize>) -> Outcome {
+    /// Writes the events at `range`, however often it takes; the first time as it was planned `ahead`.
+    pub(super) async fn write_range(
+        &mut self,
+        prepared: &mut Prepared,
+        range: Range<usize>,
+        mut ahead: Option<Ahead>,
+    ) -> Outcome {
         let mut excused = false;
         loop {
             if self.stale(prepared.generation) {
                 return Outcome::Stale;
             }
-            let mut plan = self.planner.plan(&mut prepared.batch, range.clone());
+            let (mut plan, rows, encoding) = match ahead.take() {
+                Some(Ahead { plan, rows, took }) => (plan, Some(rows), took),
+                None => (self.planner.plan(&mut prepared.batch, range.clone()), None, Duration::ZERO),
+            };
             let spent = self.spend(&prepared.batch, &plan, range.clone());
             if !excused && let Some(why) = spent.exceeded() {
                 match self.pause_for_poison(why, prepared).await {
@@ -59,8 +68,8 @@ impl Writer {
                 now_ms: now_ms(),
             };
             let begun = Instant::now();
-            let result = mutants::apply(self.target.as_mut(), &write).await;
-            let took = begun.elapsed();
+            let result = mutants::apply(self.target.as_mut(), &write, rows).await;
+            let took = begun.elapsed() + encoding;
             let error = match result {
                 Ok(applied) => {
                     self.settled(prepared, range, &plan, &advances, &applied, took, spent);
@@ -145,6 +154,7 @@ impl Writer {
         self.budget = budget;
         if !plan.dead_letters.is_empty() {
             self.planner.park(&prepared.batch, &plan.dead_letters);
+            self.shared.set_parks(self.planner.parks());
             self.letters_changed = true;
             for letter in &plan.dead_letters {
                 if let Some(event) = prepared.batch.events.get(letter.event as usize) {

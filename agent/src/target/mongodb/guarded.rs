@@ -30,7 +30,7 @@ use super::config::Settings;
 use super::encode::plan::Plans;
 use super::encode::row::{Rows, version_bytes};
 use super::encode::writer::{Tag, Writer};
-use super::write::{self, Encoded, all_well};
+use super::write::{self, Encoded, EncodedBatch, all_well};
 use super::{Link, state};
 use crate::failpoints;
 use crate::target::{Applied, ErrorKind, RowAction, Step, TargetError, WriteBatch};
@@ -48,8 +48,8 @@ pub(super) async fn apply(
     link: &mut Link,
     write: &WriteBatch<'_>,
 ) -> Result<Applied, TargetError> {
-    let mut applied = Applied::default();
-    let steps = write::encode(settings, plans, write, true, &mut applied)?;
+    let EncodedBatch { steps, lossy } = write::encode(settings, plans, write, true)?;
+    let mut applied = Applied { lossy, ..Applied::default() };
     let mut keys = Vec::with_capacity(steps.len());
     for step in write.steps {
         keys.push(step_keys(settings, plans, write, step)?);

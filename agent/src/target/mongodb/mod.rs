@@ -24,8 +24,8 @@ use mongodb::{Client, ClientSession, Database};
 pub use config::Settings;
 
 use crate::target::{
-    Applied, DeadLetterFilter, DeliveryMode, ErrorKind, ParkedKey, StoredDeadLetter, StoredOffset, Target, TargetError,
-    WriteBatch,
+    Applied, DeadLetterFilter, DeliveryMode, Encoded, Encoder, ErrorKind, ParkedKey, StoredDeadLetter, StoredOffset,
+    Target, TargetError, WriteBatch,
 };
 
 /// A MongoDB target.
@@ -92,9 +92,26 @@ impl Target for MongoTarget {
         let Self { settings, plans, link } = self;
         let link = link.as_mut().ok_or_else(|| TargetError::new(ErrorKind::Network, "not connected yet"))?;
         match write.mode {
-            DeliveryMode::ExactlyOnce => write::transaction(settings, plans, link, write).await,
+            DeliveryMode::ExactlyOnce => {
+                let rows = write::encode(settings, plans, write, false)?;
+                write::transaction(settings, link, write, rows).await
+            }
             DeliveryMode::AtLeastOnce => guarded::apply(settings, plans, link, write).await,
         }
+    }
+
+    fn encoder(&self) -> Option<Box<dyn Encoder>> {
+        // Guarded writes are bound to the keys they look for afterwards, and wait for the server far longer anyway.
+        let exactly_once = self.settings.mode == DeliveryMode::ExactlyOnce;
+        exactly_once.then(|| {
+            Box::new(Ahead { settings: self.settings.clone(), plans: encode::plan::Plans::default() })
+                as Box<dyn Encoder>
+        })
+    }
+
+    async fn apply_encoded(&mut self, write: &WriteBatch<'_>, rows: Encoded) -> Result<Applied, TargetError> {
+        let (Some(link), Some(rows)) = (&mut self.link, rows.open()) else { return self.apply(write).await };
+        write::transaction(&self.settings, link, write, rows).await
     }
 
     async fn parked_keys(&mut self, pipeline: &str, topics: &[String]) -> Result<Vec<ParkedKey>, TargetError> {
@@ -116,6 +133,18 @@ impl Target for MongoTarget {
     async fn ping(&mut self) -> Result<(), TargetError> {
         let admin = self.link()?.client.database("admin");
         client::bounded(async { admin.run_command(doc! {"ping": 1}).await }).await.map(drop)
+    }
+}
+
+/// Encodes ahead; what it works out of layouts is its own.
+struct Ahead {
+    settings: Settings,
+    plans: encode::plan::Plans,
+}
+
+impl Encoder for Ahead {
+    fn encode(&mut self, write: &WriteBatch<'_>) -> Option<Encoded> {
+        write::encode(&self.settings, &mut self.plans, write, false).ok().map(Encoded::new)
     }
 }
 

@@ -21,6 +21,12 @@ use crate::target::{Applied, ErrorKind, Lossy, RowAction, RowOp, Step, TableWrit
 /// a step-down; an election takes longer, and then the state document tells.
 const COMMIT_WAITS: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
 
+/// A batch, encoded.
+pub(super) struct EncodedBatch {
+    pub steps: Vec<Encoded>,
+    pub lossy: Vec<Lossy>,
+}
+
 /// A step, encoded.
 pub(super) enum Encoded {
     /// Statements over distinct keys.
@@ -35,8 +41,8 @@ pub(super) fn encode(
     plans: &mut Plans,
     write: &WriteBatch<'_>,
     guarded: bool,
-    applied: &mut Applied,
-) -> Result<Vec<Encoded>, TargetError> {
+) -> Result<EncodedBatch, TargetError> {
+    let mut lossy = Vec::new();
     let mut steps = Vec::with_capacity(write.steps.len());
     for step in write.steps {
         match step {
@@ -45,7 +51,7 @@ pub(super) fn encode(
                 for table in tables {
                     let plan = plans.get(&table.layout, settings)?;
                     let rows = Rows { batch: write.batch, plan: &plan, settings };
-                    encode_table(&rows, table, guarded, &mut groups, applied)?;
+                    encode_table(&rows, table, guarded, &mut groups, &mut lossy)?;
                 }
                 steps.push(Encoded::Rows(groups));
             }
@@ -55,7 +61,7 @@ pub(super) fn encode(
             }
         }
     }
-    Ok(steps)
+    Ok(EncodedBatch { steps, lossy })
 }
 
 fn encode_table(
@@ -63,7 +69,7 @@ fn encode_table(
     table: &TableWrite,
     guarded: bool,
     groups: &mut Vec<(Arc<str>, Statements)>,
-    applied: &mut Applied,
+    lossy: &mut Vec<Lossy>,
 ) -> Result<(), TargetError> {
     let plan = rows.plan;
     let mut notes = Notes::default();
@@ -87,7 +93,7 @@ fn encode_table(
         };
         encoded.map_err(|bad| bad_row(table, notes.column, op.event, bad))?;
         for (column, what) in notes.losses.drain(..) {
-            count_loss(&mut applied.lossy, &table.layout, column, what, op.event);
+            count_loss(lossy, &table.layout, column, what, op.event);
         }
     }
     Ok(())
@@ -156,12 +162,12 @@ pub(super) fn collections(steps: &[Encoded]) -> Vec<Arc<str>> {
 /// Applies a batch in one transaction.
 pub(super) async fn transaction(
     settings: &Settings,
-    plans: &mut Plans,
     link: &mut Link,
     write: &WriteBatch<'_>,
+    rows: EncodedBatch,
 ) -> Result<Applied, TargetError> {
-    let mut applied = Applied::default();
-    let steps = encode(settings, plans, write, false, &mut applied)?;
+    let EncodedBatch { steps, lossy } = rows;
+    let mut applied = Applied { lossy, ..Applied::default() };
     link.create_collections(&collections(&steps)).await?;
     let mut session = link.take_session().await?;
     failpoints::hit("before_write");

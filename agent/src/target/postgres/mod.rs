@@ -5,6 +5,7 @@
 
 pub mod config;
 
+mod ahead;
 mod bookkeeping;
 mod client;
 mod encode;
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 
 use super::error::{ErrorKind, TargetError};
 use super::plan::WriteBatch;
-use super::{Applied, DeadLetterFilter, ParkedKey, StoredDeadLetter, StoredOffset, Target};
+use super::{Applied, DeadLetterFilter, Encoded, Encoder, ParkedKey, StoredDeadLetter, StoredOffset, Target};
 
 pub use config::Settings;
 
@@ -28,6 +29,8 @@ pub struct PostgresTarget {
     settings: Settings,
     names: state::Names,
     session: Option<write::Session>,
+    /// What is known of the target's tables.
+    known: tables::Known,
 }
 
 impl PostgresTarget {
@@ -35,7 +38,7 @@ impl PostgresTarget {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let names = state::Names::new(&settings.state_schema);
-        Self { settings, names, session: None }
+        Self { settings, names, session: None, known: tables::Known::default() }
     }
 
     fn session(&mut self) -> Result<&mut write::Session, TargetError> {
@@ -43,6 +46,26 @@ impl PostgresTarget {
             self.session = None;
         }
         self.session.as_mut().ok_or_else(|| TargetError::new(ErrorKind::Network, "not connected to PostgreSQL"))
+    }
+
+    async fn write(&mut self, write: &WriteBatch<'_>, planned: Option<plan::Plan>) -> Result<Applied, TargetError> {
+        let (settings, names) = (self.settings.clone(), self.names.clone());
+        let session = self.session()?;
+        let ahead = planned.is_some();
+        let first = session.apply(&settings, &names, write, planned).await;
+        let Err(cause) = first else { return first };
+        // What was known of the tables may be outdated: somebody has mended or changed one. Once more with a fresh look,
+        // before a good row is blamed for not fitting a type its column no longer has.
+        let outdated = session.forget() || ahead;
+        let schema = matches!(cause.kind, ErrorKind::SchemaMismatch | ErrorKind::BadValue);
+        if schema && outdated && session.is_usable() {
+            let again = session.apply(&settings, &names, write, None).await;
+            if again.is_err() {
+                session.forget();
+            }
+            return again;
+        }
+        Err(cause)
     }
 }
 
@@ -52,7 +75,7 @@ impl Target for PostgresTarget {
         self.session = None;
         let client = client::connect(&self.settings).await?;
         self.names.ensure(&client).await?;
-        self.session = Some(write::Session::new(client));
+        self.session = Some(write::Session::new(client, tables::Tables::new(self.known.clone())));
         Ok(())
     }
 
@@ -66,22 +89,19 @@ impl Target for PostgresTarget {
     }
 
     async fn apply(&mut self, write: &WriteBatch<'_>) -> Result<Applied, TargetError> {
-        let (settings, names) = (self.settings.clone(), self.names.clone());
-        let session = self.session()?;
-        let first = session.apply(&settings, &names, write).await;
-        let Err(cause) = first else { return first };
-        // What was known of the tables may be outdated: somebody has mended or changed one. Once more with a fresh look,
-        // before a good row is blamed for not fitting a type its column no longer has.
-        let outdated = session.forget();
-        let schema = matches!(cause.kind, ErrorKind::SchemaMismatch | ErrorKind::BadValue);
-        if schema && outdated && session.is_usable() {
-            let again = session.apply(&settings, &names, write).await;
-            if again.is_err() {
-                session.forget();
-            }
-            return again;
-        }
-        Err(cause)
+        self.write(write, None).await
+    }
+
+    fn encoder(&self) -> Option<Box<dyn Encoder>> {
+        Some(Box::new(ahead::Ahead {
+            schema: self.settings.schema.clone(),
+            names: self.names.clone(),
+            known: self.known.clone(),
+        }))
+    }
+
+    async fn apply_encoded(&mut self, write: &WriteBatch<'_>, rows: Encoded) -> Result<Applied, TargetError> {
+        self.write(write, rows.open()).await
     }
 
     async fn parked_keys(&mut self, pipeline: &str, topics: &[String]) -> Result<Vec<ParkedKey>, TargetError> {

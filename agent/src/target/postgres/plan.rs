@@ -1,11 +1,9 @@
 //! A planned batch as statements with their parameters, in the order they are sent.
 //!
-//! Pure but for looking up tables; what is encoded here is sent by [`super::write`].
+//! Pure; what is encoded here is sent by [`super::write`]. Which tables there are comes from [`super::tables`].
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::Batch;
@@ -13,7 +11,7 @@ use crate::decode::value::{Loss, read};
 use crate::event::{Cell, CellKind};
 use crate::target::error::{ErrorKind, TargetError};
 use crate::target::losses::Losses;
-use crate::target::plan::{DeliveryMode, Layout, RowAction, RowOp, Step, TableWrite, WriteBatch};
+use crate::target::plan::{DeliveryMode, Layout, RowAction, RowOp, TableWrite, WriteBatch};
 use crate::target::sql::{
     CellFrom, WriteColumn, key_cells, origin_bytes, quote, version_bytes, write_columns, write_key_text,
 };
@@ -21,7 +19,7 @@ use crate::target::sql::{
 use super::encode::{Array, ArrayBuilder, push_value};
 use super::state::Names;
 use super::statements::{Bound, Shape};
-use super::tables::{Tables, TargetColumn, TargetTable, guard_column, qualified};
+use super::tables::{TargetColumn, TargetTable, guard_column, qualified};
 use super::types::Wire;
 
 /// A parameter of a statement.
@@ -63,10 +61,9 @@ pub(super) struct Plan {
     pub burials: Vec<Execution>,
 }
 
-/// What planning needs to know of the target.
+/// What planning needs to know.
+#[derive(Clone, Copy)]
 pub(super) struct Planner<'a> {
-    pub client: &'a Client,
-    pub tables: &'a mut Tables,
     pub schema: &'a str,
     pub names: &'a Names,
     pub write: &'a WriteBatch<'a>,
@@ -99,67 +96,68 @@ struct Groups<'a> {
     deletes: Vec<Source<'a>>,
 }
 
-impl Planner<'_> {
-    pub(super) async fn plan(&mut self) -> Result<Plan, TargetError> {
-        let mut plan = Plan::default();
-        for step in self.write.steps {
-            match step {
-                Step::Rows(tables) => {
-                    for table in tables {
-                        self.table(table, &mut plan).await?;
-                    }
-                }
-                Step::Truncate(layout) => self.truncate(layout, &mut plan).await?,
-            }
-        }
-        Ok(plan)
-    }
+/// The rows of one table, grouped, and the columns it must have for them.
+pub(super) struct Grouped<'a> {
+    pub layout: &'a Layout,
+    columns: Vec<WriteColumn>,
+    groups: Groups<'a>,
+    /// Nothing is written, only deleted: a table that is not there needs not be made.
+    pub only_deletes: bool,
+}
 
-    async fn truncate(&mut self, layout: &Layout, plan: &mut Plan) -> Result<(), TargetError> {
-        if self.tables.look_up(self.client, self.schema, &layout.table).await?.is_some() {
-            plan.rows.push(Execution {
-                sql: format!("TRUNCATE TABLE {}", qualified(self.schema, &layout.table)),
-                types: Vec::new(),
-                params: Vec::new(),
-                counts: Counts::No,
-                doing: format!("cannot empty the table `{}`", layout.table),
-            });
+impl Grouped<'_> {
+    /// Key columns, and those that any row has a value for: a column that no row has need not exist.
+    pub(super) fn needed(&self) -> Vec<&WriteColumn> {
+        if self.only_deletes {
+            return self.columns.iter().take(self.layout.key.len()).collect();
         }
-        Ok(())
+        let Groups { upserts, patches, appends, .. } = &self.groups;
+        let rows = || upserts.iter().chain(appends).chain(patches.iter().flat_map(|(_, s)| s));
+        let carries = |c: &&WriteColumn| {
+            matches!(c.from, CellFrom::Key(_))
+                || rows().any(|s| !matches!(s.cell(c.from).kind, CellKind::Absent | CellKind::Unavailable))
+        };
+        self.columns.iter().filter(carries).collect()
     }
+}
 
-    async fn table(&mut self, table: &TableWrite, plan: &mut Plan) -> Result<(), TargetError> {
-        if table.ops.is_empty() {
-            return Ok(());
-        }
+impl<'a> Planner<'a> {
+    /// Groups the operations on a table by the statement they need; `None` when there are none.
+    pub(super) fn group(self, table: &'a TableWrite) -> Option<Grouped<'a>> {
         let layout = &*table.layout;
         let columns = write_columns(layout);
-        let batch = self.write.batch;
-        let groups = group(batch, layout, &columns, &table.ops);
-        let guarded = self.write.mode == DeliveryMode::AtLeastOnce;
-        if guarded && !groups.deletes.is_empty() {
-            plan.rows.push(self.tombstones(layout, &groups.deletes));
-        }
+        let groups = group(self.write.batch, layout, &columns, &table.ops);
         let only_deletes = groups.deletes.len() == table.ops.len();
-        let found = if only_deletes {
-            match self.tables.look_up(self.client, self.schema, &layout.table).await? {
-                // Nothing to delete from.
-                None => return Ok(()),
-                Some(_) => {
-                    let key: Vec<&WriteColumn> = columns.iter().take(layout.key.len()).collect();
-                    self.tables.ensure(self.client, self.schema, layout, &key, self.write.mode).await?
-                }
-            }
-        } else {
-            let needed = needed(&columns, &groups);
-            self.tables.ensure(self.client, self.schema, layout, &needed, self.write.mode).await?
-        };
-        let Plan { rows, losses, burials } = plan;
-        let bind = Bind { planner: self, layout, found: &found, columns: &columns, losses: RefCell::new(losses) };
-        bind.groups(&groups, rows, burials)
+        (!table.ops.is_empty()).then_some(Grouped { layout, columns, groups, only_deletes })
     }
 
-    fn tombstones(&self, layout: &Layout, deletes: &[Source<'_>]) -> Execution {
+    /// Adds the statements of a table's rows.
+    pub(super) fn rows(self, grouped: &Grouped<'_>, found: &TargetTable, plan: &mut Plan) -> Result<(), TargetError> {
+        let Grouped { layout, columns, groups, .. } = grouped;
+        let Plan { rows, losses, burials } = plan;
+        let bind = Bind { planner: self, layout, found, columns, losses: RefCell::new(losses) };
+        bind.groups(groups, rows, burials)
+    }
+
+    /// Adds what at_least_once keeps of deleted rows, before they are deleted.
+    pub(super) fn versions_of_deleted(self, grouped: &Grouped<'_>, plan: &mut Plan) {
+        if self.write.mode == DeliveryMode::AtLeastOnce && !grouped.groups.deletes.is_empty() {
+            plan.rows.push(self.tombstones(grouped.layout, &grouped.groups.deletes));
+        }
+    }
+
+    /// Adds the statement that empties a table.
+    pub(super) fn truncate(self, layout: &Layout, plan: &mut Plan) {
+        plan.rows.push(Execution {
+            sql: format!("TRUNCATE TABLE {}", qualified(self.schema, &layout.table)),
+            types: Vec::new(),
+            params: Vec::new(),
+            counts: Counts::No,
+            doing: format!("cannot empty the table `{}`", layout.table),
+        });
+    }
+
+    fn tombstones(self, layout: &Layout, deletes: &[Source<'_>]) -> Execution {
         let mut versions = ArrayBuilder::new(Wire::Bytea.element(), deletes.len());
         for source in deletes {
             versions.push(&version_bytes(source.op.version));
@@ -222,21 +220,11 @@ fn group<'a>(batch: &'a Batch, layout: &Layout, columns: &[WriteColumn], ops: &'
     groups
 }
 
-/// Key columns, and those that any row has a value for: a column that no row has need not exist.
-fn needed<'a>(columns: &'a [WriteColumn], groups: &Groups<'_>) -> Vec<&'a WriteColumn> {
-    let rows = || groups.upserts.iter().chain(&groups.appends).chain(groups.patches.iter().flat_map(|(_, s)| s));
-    let carries = |c: &&WriteColumn| {
-        matches!(c.from, CellFrom::Key(_))
-            || rows().any(|s| !matches!(s.cell(c.from).kind, CellKind::Absent | CellKind::Unavailable))
-    };
-    columns.iter().filter(carries).collect()
-}
-
 /// One layout meets its table.
 struct Bind<'a> {
-    planner: &'a Planner<'a>,
+    planner: Planner<'a>,
     layout: &'a Layout,
-    found: &'a Arc<TargetTable>,
+    found: &'a TargetTable,
     columns: &'a [WriteColumn],
     losses: RefCell<&'a mut Losses>,
 }

@@ -3,7 +3,7 @@
 //! Never drops or changes a column. Forgotten whenever a batch fails, so that a table mended by hand is seen.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::Client;
 
@@ -35,17 +35,49 @@ pub(super) struct TargetTable {
     pub columns: HashMap<String, TargetColumn>,
 }
 
-/// The tables seen so far.
+/// What was found by name; `None`: there is no such table.
+type Found = HashMap<Arc<str>, Option<Arc<TargetTable>>>;
+
+/// The tables seen so far, shared with those who plan without a connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known(Arc<Mutex<Found>>);
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table, when it is known and has all columns `needed`, and in at_least_once mode the guard's.
+    pub(super) fn complete(
+        &self,
+        schema: &str,
+        layout: &Layout,
+        needed: &[&WriteColumn],
+        mode: DeliveryMode,
+    ) -> Option<Arc<TargetTable>> {
+        let found = self.lock().get(&layout.table)?.clone()?;
+        missing(layout, schema, Some(&found), needed, mode).is_none().then_some(found)
+    }
+}
+
+/// The tables seen so far, and a way to see more.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    known: HashMap<Arc<str>, Option<Arc<TargetTable>>>,
+    known: Known,
 }
 
 impl Tables {
+    /// Forgets what others have seen, who share it.
+    pub(super) fn new(known: Known) -> Self {
+        known.lock().clear();
+        Self { known }
+    }
+
     /// Forgets everything; answers whether there was anything.
     pub(super) fn clear(&mut self) -> bool {
-        let any = !self.known.is_empty();
-        self.known.clear();
+        let mut known = self.known.lock();
+        let any = !known.is_empty();
+        known.clear();
         any
     }
 
@@ -56,11 +88,11 @@ impl Tables {
         schema: &str,
         table: &Arc<str>,
     ) -> Result<Option<Arc<TargetTable>>, TargetError> {
-        if let Some(known) = self.known.get(table) {
+        if let Some(known) = self.known.lock().get(table) {
             return Ok(known.clone());
         }
         let found = read(client, schema, table).await?;
-        self.known.insert(Arc::clone(table), found.clone());
+        self.known.lock().insert(Arc::clone(table), found.clone());
         Ok(found)
     }
 
@@ -84,7 +116,7 @@ impl Tables {
                 format!("{what}; run `{};` or set `create: true` for it in `tables`", statements.join("; ")),
             ));
         }
-        self.known.remove(&layout.table);
+        self.known.lock().remove(&layout.table);
         let doing = format!("cannot make or grow the table `{}`", layout.table);
         let made = make(client, schema, layout, needed, mode).await;
         if let Err(cause) = made {

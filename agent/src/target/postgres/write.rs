@@ -15,6 +15,7 @@ use crate::target::Applied;
 use crate::target::error::TargetError;
 use crate::target::plan::{DeliveryMode, WriteBatch};
 
+use super::ahead;
 use super::bookkeeping;
 use super::client::{commit_error, error};
 use super::config::Settings;
@@ -38,8 +39,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, tables: Tables::default(), statements: HashMap::new(), swept_at_ms: 0, unfinished: false }
+    pub(super) fn new(client: Client, tables: Tables) -> Self {
+        Self { client, tables, statements: HashMap::new(), swept_at_ms: 0, unfinished: false }
     }
 
     /// Whether it can still be used.
@@ -53,21 +54,25 @@ impl Session {
         self.tables.clear()
     }
 
-    /// Writes a batch.
+    /// Writes a batch, whose rows may be planned already.
     pub(super) async fn apply(
         &mut self,
         settings: &Settings,
         names: &Names,
         write: &WriteBatch<'_>,
+        planned: Option<Plan>,
     ) -> Result<Applied, TargetError> {
-        // A table may be made or grown while planning, in a transaction of its own.
-        self.unfinished = true;
-        let planned =
-            Planner { client: &self.client, tables: &mut self.tables, schema: &settings.schema, names, write }
-                .plan()
-                .await;
-        self.unfinished = false;
-        let Plan { rows, losses, burials } = planned?;
+        let Plan { rows, losses, burials } = match planned {
+            Some(plan) => plan,
+            None => {
+                let planner = Planner { schema: &settings.schema, names, write };
+                // A table may be made or grown while planning, in a transaction of its own.
+                self.unfinished = true;
+                let planned = ahead::plan(&self.client, &mut self.tables, planner).await;
+                self.unfinished = false;
+                planned?
+            }
+        };
         let closing = bookkeeping::letters_and_effects(names, write, settings.ledger);
         let mut applied = Applied { lossy: losses.into_inner(), ..Applied::default() };
         match write.mode {
