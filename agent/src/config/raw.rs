@@ -205,7 +205,7 @@ pub struct Kafka {
     pub tls: Option<KafkaTls>,
     /// SASL login.
     pub sasl: Option<KafkaSasl>,
-    /// Most bytes librdkafka may hold ahead of the pipeline. Default 16MiB.
+    /// Most bytes librdkafka may hold ahead of the pipeline. Default 8MiB.
     pub prefetch: Option<ByteSize>,
     /// Session time-out of the group. Default 45s.
     pub session_timeout: Option<Millis>,
