@@ -1,8 +1,14 @@
-//! Builds the bundled plugins for the sandbox and encodes them as components, so that the agent can carry them.
+//! Builds the bundled plugins for the sandbox and encodes them as components, so that the agent can carry them; packs the
+//! SDK's sources for `whimbrel plugin new`.
 //!
 //! A second cargo runs inside the first, in a target directory of its own (`target/plugins`): sharing the outer one
 //! would wait for a lock the outer cargo holds. All profiles, `check` and `clippy` share that directory, so the
 //! plugins are compiled once and then only looked at.
+
+#[path = "src/author/component.rs"]
+mod component;
+#[path = "build/sdk.rs"]
+mod sdk;
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -10,11 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use component::{PROFILE, TARGET};
+
 /// Crate names; their files have underscores.
 const PLUGINS: [&str; 2] = ["mask-fields", "route"];
-const TARGET: &str = "wasm32-unknown-unknown";
-/// In the workspace's Cargo.toml; also the name of the directory cargo puts the files in.
-const PROFILE: &str = "plugin";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let agent = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
@@ -25,14 +30,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
-    println!("cargo::rerun-if-changed=build.rs");
+    for path in ["build.rs", "build", "src/author/component.rs"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    for path in ["plugin-sdk/template", "rust-toolchain.toml"] {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
+    }
+    sdk::embed(root, &out)?;
 
     let target_dir = beside_profiles(&out);
     build(root, &target_dir)?;
     for plugin in PLUGINS {
         let built = target_dir.join(TARGET).join(PROFILE).join(plugin.replace('-', "_")).with_extension("wasm");
         let module = fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
-        let component = wit_component::ComponentEncoder::default().validate(true).module(&module)?.encode()?;
+        let component = component::encode(&module)?;
         fs::write(out.join(plugin).with_extension("wasm"), component)?;
     }
     Ok(())
@@ -59,7 +70,7 @@ fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
         cargo.args(["--package", plugin]);
     }
     for (name, _) in env::vars_os() {
-        if name.to_str().is_none_or(leaks) {
+        if name.to_str().is_none_or(component::leaks) {
             cargo.env_remove(name);
         }
     }
@@ -68,32 +79,6 @@ fn build(root: &Path, target_dir: &Path) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    let hint = if words.contains("can't find crate for `core`") || words.contains("can't find crate for `std`") {
-        "\nthe sandbox's target is missing: run `rustup target add wasm32-unknown-unknown`"
-    } else {
-        ""
-    };
+    let hint = component::hint(&words).map(|hint| format!("\n{hint}")).unwrap_or_default();
     Err(format!("the bundled plugins do not build:\n{words}{hint}").into())
-}
-
-/// What the outer cargo, clippy or the user set for the agent and must not reach the plugins. Where cargo finds its
-/// registry and how it reaches the network stays.
-fn leaks(name: &str) -> bool {
-    let kept = ["CARGO_HOME", "CARGO_MAKEFLAGS"].contains(&name)
-        || ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
-    let set_for_the_agent = ["CARGO", "CLIPPY_", "DEP_"].iter().any(|prefix| name.starts_with(prefix))
-        || [
-            "RUSTC",
-            "RUSTC_WRAPPER",
-            "RUSTC_WORKSPACE_WRAPPER",
-            "RUSTC_LINKER",
-            "RUSTDOC",
-            "RUSTFLAGS",
-            "RUSTDOCFLAGS",
-        ]
-        .contains(&name)
-        || ["TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS", "OUT_DIR"].contains(&name);
-    set_for_the_agent && !kept
 }

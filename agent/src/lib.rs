@@ -3,7 +3,7 @@
 //!
 //! The modules stand in the order data flows: [`source`] reads records, [`decode`] makes events of them in a [`batch`],
 //! [`transform`] runs the plugin chain through [`plugin`], [`target`] makes rows durable, and [`pipeline`] joins the four;
-//! [`stats`] counts and [`export`] tells. Around them: [`config`], [`connect`], [`runtime`], [`cli`], [`demo`].
+//! [`stats`] counts and [`export`] tells. Around them: [`config`], [`connect`], [`runtime`], [`author`], [`cli`], [`demo`].
 //!
 //! # Invariants
 //!
@@ -55,6 +55,8 @@ pub mod config;
 pub mod connect;
 
 pub mod runtime;
+
+pub mod author;
 
 pub mod cli;
 

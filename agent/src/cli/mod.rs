@@ -7,6 +7,7 @@ pub mod config;
 pub mod connectors;
 pub mod dead_letters;
 pub mod demo;
+pub mod plugin;
 pub mod run;
 
 use clap::{Parser, Subcommand};
@@ -68,6 +69,8 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// See the agent at work, without any server, and have it proven
     Demo(demo::DemoArgs),
+    /// Write plugins: new, build, check, test, bench, inspect, docs, dev
+    Plugin(plugin::PluginArgs),
     /// Run the pipelines of a configuration file
     Run(run::RunArgs),
     /// Print version and build facts
@@ -102,6 +105,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::DeadLetters(args) => dead_letters::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Demo(args) => demo::run(&args),
         Command::Connectors(args) => connectors::main(args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Plugin(args) => plugin::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Run(args) => run::run(&args),
         Command::Version => version(&mut std::io::stdout()),
     }

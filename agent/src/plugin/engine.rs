@@ -15,6 +15,7 @@ const MAX_STACK: usize = 512 << 10;
 #[derive(Clone)]
 pub struct Engine {
     inner: wasmtime::Engine,
+    counts: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -29,7 +30,21 @@ impl Engine {
     /// # Errors
     /// When this machine cannot run compiled guests, or has no thread to spare.
     pub fn new() -> Result<Self, LoadError> {
+        Self::with(false)
+    }
+
+    /// An engine that counts what guests execute, in fuel, so that two runs can be compared to the instruction. Counting
+    /// costs about a tenth of the speed; for tools only.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn counting() -> Result<Self, LoadError> {
+        Self::with(true)
+    }
+
+    fn with(counts: bool) -> Result<Self, LoadError> {
         let mut config = Config::new();
+        config.consume_fuel(counts);
         config.wasm_component_model(true);
         config.epoch_interruption(true);
         config.cranelift_opt_level(OptLevel::Speed);
@@ -40,7 +55,12 @@ impl Engine {
             .name("plugin-clock".to_owned())
             .spawn(move || tick(&weak))
             .map_err(|error| LoadError::Engine(wasmtime::Error::from(error)))?;
-        Ok(Engine { inner })
+        Ok(Engine { inner, counts })
+    }
+
+    /// Whether it counts what guests execute.
+    pub(super) fn counts(&self) -> bool {
+        self.counts
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {

@@ -139,7 +139,7 @@ impl<W: World> Plugin<W> {
     pub fn start(self: &Arc<Self>) -> Result<Instance<W>, LoadError> {
         let live = self.instantiate()?;
         let breaker = Breaker::new(self.setup.limits.breaker);
-        Ok(Instance { plugin: Arc::clone(self), live: Some(live), breaker })
+        Ok(Instance { plugin: Arc::clone(self), live: Some(live), breaker, fuel: 0 })
     }
 
     fn instantiate(&self) -> Result<Live<W>, LoadError> {
@@ -158,6 +158,7 @@ impl<W: World> Plugin<W> {
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.output);
         store.set_epoch_deadline(limits.ticks());
+        fill(&mut store, &self.engine);
         let started = W::instantiate(&self.pre, &mut store).and_then(|exports| {
             let answer = W::configure(&exports, &mut store, &self.setup.config)?;
             Ok((exports, answer))
@@ -174,6 +175,17 @@ impl<W: World> Plugin<W> {
     }
 }
 
+/// More fuel than any call burns before its deadline: it is counted, and bounds nothing.
+const FULL: u64 = u64::MAX;
+
+fn fill<L>(store: &mut Store<State<L>>, engine: &Engine) {
+    if engine.counts()
+        && let Err(error) = store.set_fuel(FULL)
+    {
+        tracing::error!(%error, "the plugin engine does not count");
+    }
+}
+
 struct Live<W: World> {
     store: Store<State<W::Loan>>,
     exports: W::Exports,
@@ -186,6 +198,7 @@ pub struct Instance<W: World> {
     /// None after a trap or a recycling, until the next call.
     live: Option<Live<W>>,
     breaker: Breaker,
+    fuel: u64,
 }
 
 impl<W: World> fmt::Debug for Instance<W> {
@@ -205,6 +218,12 @@ impl<W: World> Instance<W> {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.live.as_ref().map_or(0, |live| live.store.data().memory.used)
+    }
+
+    /// What the last call executed, in fuel; 0 where the engine does not count.
+    #[must_use]
+    pub fn fuel(&self) -> u64 {
+        self.fuel
     }
 
     /// Whether it trapped so often that it is called no more until [`Instance::pardon`].
@@ -263,7 +282,9 @@ impl<W: World> Instance<W> {
         live.store.data_mut().loan = Some(loan);
         live.store.data_mut().begin(&setup.limits);
         live.store.set_epoch_deadline(setup.limits.ticks());
+        fill(&mut live.store, &self.plugin.engine);
         let answer = run(&live.exports, &mut live.store);
+        self.fuel = live.store.get_fuel().map_or(0, |left| FULL - left);
         #[expect(clippy::expect_used, reason = "host functions borrow the loan, nothing takes it")]
         let loan = live.store.data_mut().loan.take().expect("the loan is still there");
         // Takes the live part apart only where it goes on: an instance that trapped cannot be called again.

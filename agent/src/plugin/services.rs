@@ -23,6 +23,12 @@ pub trait MetricSink: Send + Sync {
     fn observe(&self, name: &str, value: f64);
 }
 
+/// Takes the log lines of a plugin instead of the agent's log.
+pub trait LogSink: Send + Sync {
+    /// One line, bounded and harmless; `level` is "trace", "debug", "info", "warn" or "error".
+    fn line(&self, level: &'static str, line: &str);
+}
+
 /// Services for one plugin. Cheap to clone.
 #[derive(Clone)]
 pub struct Services {
@@ -30,6 +36,8 @@ pub struct Services {
     pub store: Arc<dyn StateStore>,
     /// Takes its series; none: they are dropped.
     pub metrics: Option<Arc<dyn MetricSink>>,
+    /// Takes its log lines; none: they go to the agent's log.
+    pub log: Option<Arc<dyn LogSink>>,
     /// Tells the time.
     pub clock: Clock,
     /// Sends its requests and mail; none: there is no way out.
@@ -45,7 +53,13 @@ impl fmt::Debug for Services {
 impl Default for Services {
     /// State in memory, the system's clock, no series, no way out.
     fn default() -> Self {
-        Services { store: Arc::new(Memory::default()), metrics: None, clock: Arc::new(system_ms), egress: None }
+        Services {
+            store: Arc::new(Memory::default()),
+            metrics: None,
+            log: None,
+            clock: Arc::new(system_ms),
+            egress: None,
+        }
     }
 }
 

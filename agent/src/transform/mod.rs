@@ -8,6 +8,7 @@
 mod chain;
 mod load;
 mod native;
+mod sample;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -17,4 +18,5 @@ mod view;
 pub use chain::{Chain, ChainError, Link, PluginStats, TrapPolicy};
 pub use load::{BuildError, build};
 pub use native::mask_email;
+pub use sample::Sample;
 pub use view::View;

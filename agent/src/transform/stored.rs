@@ -10,7 +10,7 @@ use crate::batch::{Batch, write_json_string};
 use crate::event::{Cell, CellKind, Column, Event, Kind, Row, Shape, SourceType};
 use crate::plugin::Failure;
 
-pub(super) type Image = IndexMap<String, Box<RawValue>>;
+pub(in crate::transform) type Image = IndexMap<String, Box<RawValue>>;
 
 /// What a plugin may hand back. The operation and the time are not its to change.
 #[derive(Debug, Deserialize)]

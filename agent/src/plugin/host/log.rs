@@ -28,6 +28,16 @@ pub(in crate::plugin) fn cleaned(reason: types::Failure) -> types::Failure {
     types::Failure { code: clean(&reason.code), message: clean(&reason.message), retryable: reason.retryable }
 }
 
+fn word(level: host_log::Level) -> &'static str {
+    match level {
+        host_log::Level::Trace => "trace",
+        host_log::Level::Debug => "debug",
+        host_log::Level::Info => "info",
+        host_log::Level::Warn => "warn",
+        host_log::Level::Error => "error",
+    }
+}
+
 impl<L: Send> host_log::Host for State<L> {
     fn log(&mut self, level: host_log::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
         if !self.log.admit(Instant::now()) {
@@ -38,6 +48,10 @@ impl<L: Send> host_log::Host for State<L> {
         for (name, value) in fields.iter().take(16) {
             // Writing to a String cannot fail.
             let _ = write!(line, " {}={}", clean(name), clean(value));
+        }
+        if let Some(sink) = &self.services.log {
+            sink.line(word(level), &line);
+            return Ok(());
         }
         let plugin = &*self.plugin;
         match level {
