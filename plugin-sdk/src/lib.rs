@@ -87,3 +87,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/plugins.md")]
 struct Guide;
+
+/// And so does the tutorial's.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugin-tutorial.md")]
+struct Tutorial;
