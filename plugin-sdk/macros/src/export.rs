@@ -58,7 +58,7 @@ fn texts(input: ParseStream<'_>) -> syn::Result<Vec<syn::LitStr>> {
 pub(crate) fn plugin(kind: &Kind, arguments: &Arguments, item: &syn::ItemImpl) -> syn::Result<TokenStream> {
     let Kind { name, word, sends } = kind;
     let implemented = item.trait_.as_ref().and_then(|(_, path, _)| path.segments.last());
-    if !implemented.is_some_and(|last| last.ident == name) {
+    if implemented.is_none_or(|last| last.ident != name) {
         return Err(syn::Error::new_spanned(&item.self_ty, format!("#[{word}] belongs on `impl {name} for …`")));
     }
     if !item.generics.params.is_empty() {
