@@ -72,6 +72,7 @@ fuzz_target!(|data: &[u8]| {
                 let _ = value::read(&batch, *cell, &SourceType::Decimal { scale: 2 });
                 let _ = value::read(&batch, *cell, &SourceType::ZonedTimestamp);
                 let _ = value::read(&batch, *cell, &SourceType::IntervalIso);
+                let _ = value::read(&batch, *cell, &SourceType::MongoDocument);
             }
         }
     }

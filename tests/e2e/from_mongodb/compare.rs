@@ -101,7 +101,7 @@ fn means(key: &Value, id: &Bson) -> bool {
         Bson::DateTime(date) => match text("$date") {
             Some(iso) => DateTime::parse_rfc3339_str(iso).is_ok_and(|key| key == *date),
             // Before 1970.
-            None => key["$date"]["$numberLong"] == date.timestamp_millis().to_string(),
+            None => key["$date"]["$numberLong"].as_str() == Some(&date.timestamp_millis().to_string()),
         },
         Bson::Binary(binary) => {
             let bytes = base64(key["$binary"]["base64"].as_str().unwrap_or_default());

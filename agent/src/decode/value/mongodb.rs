@@ -64,7 +64,17 @@ fn end_of_string(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_spelled_out_once(text in "(NaN|-?Infinity|[\"\\\\{}:,a-cü-]){0,20}") {
+            let once = strict(Cow::Borrowed(&text)).into_owned();
+            prop_assert_eq!(strict(Cow::Borrowed(&once)), once.as_str(), "{}", text);
+        }
+    }
 
     #[test]
     fn bare_words_become_extended_json_and_texts_stay() {
