@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use whimbrel::plugin::{Cache, Engine, Origin, Plugin, Setup, Transform, bundled};
+use whimbrel::plugin::{self, Cache, Engine, Origin, Plugin, Transform, bundled};
 use whimbrel::transform::View;
 
 use super::agent::{Agent, config};
@@ -49,7 +49,7 @@ fn load(directory: &Path) -> Result<Duration> {
     let engine = Engine::new()?;
     let cache = Cache::at(directory.join("plugins"));
     let begun = Instant::now();
-    let setup = Setup::new("mask-fields", &section[0]["config"].to_string());
+    let setup = plugin::Setup::new("mask-fields", &section[0]["config"].to_string());
     let plugin: Plugin<Transform<View>> = Plugin::load(&engine, &cache, bytes, setup)?;
     let took = begun.elapsed();
     ensure!(plugin.origin() == Origin::Cached, "the plugin was not in the cache");
