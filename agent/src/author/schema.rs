@@ -182,7 +182,7 @@ fn nested(schema: &Value, path: &str, found: &mut Vec<Opt>) {
 fn takes(schema: &Value) -> String {
     let alternatives = |word: &str| schema.get(word).and_then(Value::as_array);
     if let Some(any) = alternatives("anyOf") {
-        let words: Vec<String> = any.iter().map(|inner| takes(inner)).collect();
+        let words: Vec<String> = any.iter().map(takes).collect();
         return words.join(" or ");
     }
     if let Some(one) = alternatives("oneOf") {

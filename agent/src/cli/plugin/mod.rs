@@ -11,7 +11,7 @@ mod new;
 mod test;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -106,7 +106,7 @@ pub fn run(args: PluginArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow
 }
 
 /// The plugin in a file, or the status to end with once it was said why there is none.
-fn subject(file: &PathBuf, err: &mut dyn Write) -> anyhow::Result<Result<Subject, Exit>> {
+fn subject(file: &Path, err: &mut dyn Write) -> anyhow::Result<Result<Subject, Exit>> {
     match Subject::read(file) {
         Ok(subject) => Ok(Ok(subject)),
         Err(error) => {
@@ -119,7 +119,7 @@ fn subject(file: &PathBuf, err: &mut dyn Write) -> anyhow::Result<Result<Subject
 
 /// The plugin at a path: a component's file, or a crate that is built first.
 fn built_subject(
-    path: &PathBuf,
+    path: &Path,
     target_dir: Option<&PathBuf>,
     err: &mut dyn Write,
 ) -> anyhow::Result<Result<Subject, Exit>> {
