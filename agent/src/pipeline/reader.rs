@@ -211,6 +211,7 @@ impl Reader {
             batch,
             from,
             plugins,
+            turns: self.chain.turns(),
             sealed_at: SystemTime::now(),
             generation: self.state.generation,
             received_us: self.state.received_us,
