@@ -6,7 +6,7 @@
 run_bench() {
     if [ $# -eq 0 ]; then
         local name
-        for name in decode plugin_call mongodb postgres pipeline; do
+        for name in decode plugin_call neighbour mongodb postgres pipeline; do
             say "bench $name"
             (run_one "$name")   # a subshell: its servers stop when it ends
         done
@@ -20,6 +20,13 @@ run_one() {
     local name=$1 needs=()
     shift
     case $name in
+        neighbour)
+            # A test rather than a bench: it measures with the very guests of the hostile suite.
+            setup build
+            cargo test "${locked[@]}" --release -p whimbrel --lib -- \
+                --ignored --nocapture --exact transform::tests::hostile::neighbour::what_all_sins_together_cost_their_neighbour
+            return
+            ;;
         decode | plugin_call) ;;
         mongodb) needs=(mongo) ;;
         postgres) needs=(postgres) ;;
@@ -28,7 +35,7 @@ run_one() {
             name=pipeline needs=(kafka mongo connect)
             set -- peers "$@"
             ;;
-        *) die "no bench \"$name\"; there are: decode plugin_call mongodb postgres pipeline peers" ;;
+        *) die "no bench \"$name\"; there are: decode plugin_call neighbour mongodb postgres pipeline peers" ;;
     esac
     setup build
     # Built first, so that no compiler runs beside what is measured.

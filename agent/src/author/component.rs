@@ -9,10 +9,8 @@ pub(crate) const PROFILE: &str = "plugin";
 
 /// Encodes a core module, with the WIT its bindings left in it, as a component.
 pub(crate) fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
-    let encoded = wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|encoder| encoder.encode());
+    let encoded =
+        wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode());
     encoded.map_err(|error| format!("{error:#}"))
 }
 

@@ -16,7 +16,7 @@ use crate::connect::facts::facts;
 use crate::connect::supervisor::Supervisor;
 use crate::export::http::{Surface, serve};
 use crate::pipeline::{self, Handle, Parts};
-use crate::plugin::{Cache, Engine, Sandbox, Services};
+use crate::plugin::{Cache, Engine, Sandbox, Services, StateFile};
 use crate::runtime::shutdown::{Shutdown, on_signals};
 use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
 use crate::runtime::telemetry::Telemetry;
@@ -145,7 +145,10 @@ fn start_all(
     instruments: &Instruments,
     traces: &crate::export::trace::Traces,
 ) -> anyhow::Result<Vec<Handle>> {
-    let sandbox = sandbox(&config.plugins)?;
+    let mut sandbox = sandbox(&config.plugins)?;
+    if let Some(path) = &config.plugins.state_file {
+        sandbox.services.store = Arc::new(StateFile::open(path)?);
+    }
     config.pipelines.iter().map(|pipeline| start(pipeline, &sandbox, instruments, traces)).collect()
 }
 
@@ -180,10 +183,14 @@ pub(crate) fn target(config: &TargetConfig) -> Box<dyn Target> {
     }
 }
 
-/// What the plugins of this process share.
+/// What the plugins of this process share, with a copy of the state that the agent keeps for them: the file has one owner.
 pub(crate) fn sandbox(config: &PluginsConfig) -> anyhow::Result<Sandbox> {
     let engine = Engine::new().context("the plugin engine could not be started")?;
-    Ok(Sandbox { engine, cache: cache(config), services: Services::default() })
+    let mut services = Services::default();
+    if let Some(path) = &config.state_file {
+        services.store = Arc::new(StateFile::copy(path)?);
+    }
+    Ok(Sandbox { engine, cache: cache(config), services })
 }
 
 /// Where compiled plugins are kept: as configured, else the user's cache directory, else nowhere.

@@ -21,18 +21,21 @@ const MAX_MEMORY: u64 = 4 << 30;
 pub struct PluginsConfig {
     /// Where compiled code is cached; `None`: the user's cache directory.
     pub cache_dir: Option<PathBuf>,
+    /// Where the state of plugins is kept; `None`: in memory.
+    pub state_file: Option<PathBuf>,
 }
 
 impl TryFrom<&raw::Plugins> for PluginsConfig {
     type Error = Invalid;
 
     fn try_from(raw: &raw::Plugins) -> Result<Self, Invalid> {
-        match &raw.cache_dir {
-            Some(dir) if dir.as_os_str().is_empty() || dir.is_file() => {
-                Err(Invalid::new("cache_dir", "not the path of a folder", "write a path, or leave it out"))
-            }
-            cache_dir => Ok(Self { cache_dir: cache_dir.clone() }),
+        if raw.cache_dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty() || dir.is_file()) {
+            return Err(Invalid::new("cache_dir", "not the path of a folder", "write a path, or leave it out"));
         }
+        if raw.state_file.as_ref().is_some_and(|file| file.as_os_str().is_empty() || file.is_dir()) {
+            return Err(Invalid::new("state_file", "not the path of a file", "write a path, or leave it out"));
+        }
+        Ok(Self { cache_dir: raw.cache_dir.clone(), state_file: raw.state_file.clone() })
     }
 }
 

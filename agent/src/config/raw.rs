@@ -143,6 +143,8 @@ pub struct Metrics {
 pub struct Plugins {
     /// Where compiled code is cached. Default: the user's cache directory.
     pub cache_dir: Option<PathBuf>,
+    /// Where the state of plugins is kept. Default: in memory, and gone with the agent.
+    pub state_file: Option<PathBuf>,
 }
 
 /// A pipeline.

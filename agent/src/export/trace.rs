@@ -37,6 +37,21 @@ pub struct BatchFacts<'a> {
     pub records: usize,
 }
 
+/// What the span of a plugin says.
+#[derive(Debug, Clone, Copy)]
+pub struct PluginFacts<'a> {
+    /// The plugin.
+    pub plugin: &'a str,
+    /// Events it saw.
+    pub events: usize,
+    /// Calls that were made for them.
+    pub calls: u64,
+    /// Calls that ended in a trap.
+    pub traps: u64,
+    /// The cause of the last trap, a word.
+    pub cause: Option<&'static str>,
+}
+
 /// The `traceparent` headers of a batch, as they come: the first [`MAX_LINKS`] different ones.
 #[derive(Debug, Default)]
 pub struct Links {
@@ -133,6 +148,23 @@ impl BatchSpan {
         self.child("apply", SpanKind::Client, start, end, attributes, outcome);
     }
 
+    /// Adds what one plugin did with the batch.
+    pub fn plugin(&self, facts: &PluginFacts<'_>, start: SystemTime, end: SystemTime) {
+        // Names are copied only for a batch that somebody will see.
+        if !self.inner.as_ref().is_some_and(|(_, context)| context.span().is_recording()) {
+            return;
+        }
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let attributes = vec![
+            KeyValue::new("plugin.name", facts.plugin.to_owned()),
+            KeyValue::new("plugin.events", number(facts.events as u64)),
+            KeyValue::new("plugin.calls", number(facts.calls)),
+            KeyValue::new("plugin.traps", number(facts.traps)),
+        ];
+        let outcome = facts.cause.map_or(Ok(()), Err);
+        self.child("plugin", SpanKind::Internal, start, end, attributes, outcome);
+    }
+
     fn child(
         &self,
         name: &'static str,
@@ -202,6 +234,8 @@ mod tests {
         let facts = BatchFacts { pipeline: "shop", group: "g", topic: Some("t"), records: 3 };
         let span = traces.batch(&facts, links, at(1_000));
         span.stage("decode", at(1_000), at(1_010));
+        let facts = PluginFacts { plugin: "mask", events: 3, calls: 4, traps: 2, cause: Some("deadline") };
+        span.plugin(&facts, at(1_002), at(1_010));
         span.apply("postgresql", 3, at(1_010), at(1_050), Err("conflict"));
         span.end(at(1_060), Ok(()));
         let spans = exporter.0.lock().unwrap().clone();
@@ -210,11 +244,35 @@ mod tests {
         assert_eq!(batch.parent_span_id, SpanId::INVALID);
         assert_eq!(batch.links.links.len(), 2, "each cause once");
         assert_eq!((batch.start_time, batch.end_time), (at(1_000), at(1_060)));
-        for name in ["decode", "apply"] {
+        for name in ["decode", "plugin", "apply"] {
             assert_eq!(by(name).parent_span_id, batch.span_context.span_id());
         }
         assert_eq!(by("apply").status, Status::error("conflict"));
-        assert_eq!(spans.len(), 3);
+        let plugin = by("plugin");
+        assert_eq!((plugin.start_time, plugin.end_time), (at(1_002), at(1_010)));
+        assert_eq!(plugin.status, Status::error("deadline"));
+        for (key, value) in [("plugin.name", "mask"), ("plugin.calls", "4"), ("plugin.traps", "2")] {
+            assert!(
+                plugin.attributes.iter().any(|one| one.key.as_str() == key && one.value.as_str() == value),
+                "{key}"
+            );
+        }
+        assert_eq!(spans.len(), 4);
+    }
+
+    #[test]
+    fn a_batch_that_is_not_sampled_costs_no_spans_for_its_plugins() {
+        let exporter = Kept::default();
+        let provider = SdkTracerProvider::builder()
+            .with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOff)
+            .with_simple_exporter(exporter.clone())
+            .build();
+        let facts = BatchFacts { pipeline: "p", group: "g", topic: None, records: 1 };
+        let span = Traces::new(&provider).batch(&facts, Links::default(), SystemTime::now());
+        let facts = PluginFacts { plugin: "mask", events: 1, calls: 1, traps: 0, cause: None };
+        span.plugin(&facts, SystemTime::now(), SystemTime::now());
+        span.end(SystemTime::now(), Ok(()));
+        assert!(exporter.0.lock().unwrap().is_empty());
     }
 
     #[test]

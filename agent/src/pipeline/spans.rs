@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::writer::Prepared;
-use crate::export::trace::{BatchFacts, Links, Traces};
+use crate::export::trace::{BatchFacts, Links, PluginFacts, Traces};
 
 /// The header that W3C Trace Context defines.
 const TRACEPARENT: &str = "traceparent";
@@ -50,6 +50,16 @@ impl Spans {
         let plugins_began = prepared.sealed_at - prepared.plugins;
         span.stage("decode", received, plugins_began.max(received));
         span.stage("transform", plugins_began.max(received), prepared.sealed_at);
+        for turn in &prepared.turns {
+            let facts = PluginFacts {
+                plugin: &turn.plugin,
+                events: turn.events,
+                calls: turn.calls,
+                traps: turn.traps,
+                cause: turn.cause,
+            };
+            span.plugin(&facts, turn.begun, turn.begun + turn.took);
+        }
         span.apply(self.system, batch.events.len(), begun, ended, outcome);
         span.end(ended, outcome);
     }

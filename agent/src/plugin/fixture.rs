@@ -1,5 +1,7 @@
 //! Guests for tests, written in WebAssembly text so that they can do what no compiler would let them.
 
+pub(crate) mod kinds;
+
 /// The manifest of a well-behaved transform.
 pub(crate) const MANIFEST: &str =
     r#"{"manifest":1,"kind":"transform","name":"fixture","version":"0.0.1","wit":"0.1.0","config":{}}"#;
@@ -46,11 +48,29 @@ pub(crate) fn module(extra: &str, apply: &str) -> String {
 
 /// Encodes a module as a component of the transform world and appends these manifests.
 pub(crate) fn component(module: &str, manifests: &[&str]) -> Vec<u8> {
+    component_of("event-transform", module, manifests)
+}
+
+/// Encodes a module as a component of this world and appends these manifests.
+pub(crate) fn component_of(world: &str, module: &str, manifests: &[&str]) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let (package, _) = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
-    let world = resolve.select_world(&[package], Some("event-transform")).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    encode(&resolve, world, module, manifests)
+}
+
+/// The same for a world that adds something of the guest's own to the transform's.
+pub(crate) fn component_with(added: &str, module: &str, manifests: &[&str]) -> Vec<u8> {
+    let mut resolve = wit_parser::Resolve::default();
+    resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
+    let package = resolve.push_str("added.wit", added).unwrap();
+    let world = resolve.select_world(&[package], None).unwrap();
+    encode(&resolve, world, module, manifests)
+}
+
+fn encode(resolve: &wit_parser::Resolve, world: wit_parser::WorldId, module: &str, manifests: &[&str]) -> Vec<u8> {
     let mut module = wat::parse_str(module).unwrap();
-    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, false)
+    wit_component::embed_component_metadata(&mut module, resolve, world, wit_component::StringEncoding::UTF8, false)
         .unwrap();
     let mut component =
         wit_component::ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap();

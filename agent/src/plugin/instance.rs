@@ -15,7 +15,7 @@ use super::engine::Engine;
 use super::fault::{CallError, LoadError, Trap, TrapCause};
 use super::host::log::cleaned;
 use super::host::{State, Violation};
-use super::limits::Limits;
+use super::limits::{Limits, MAX_HANDLES};
 use super::manifest::Manifest;
 use super::rights::Grants;
 use super::services::Services;
@@ -108,6 +108,12 @@ impl<W: World> Plugin<W> {
         &self.name
     }
 
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// What it says of itself.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
@@ -157,6 +163,7 @@ impl<W: World> Plugin<W> {
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.output);
+        store.set_max_component_handles(MAX_HANDLES);
         store.set_epoch_deadline(limits.ticks());
         fill(&mut store, &self.engine);
         let started = W::instantiate(&self.pre, &mut store).and_then(|exports| {
@@ -248,8 +255,20 @@ impl<W: World> Instance<W> {
         loan: W::Loan,
         run: impl FnOnce(&W::Exports, &mut Store<State<W::Loan>>) -> wasmtime::Result<Result<R, Failure>>,
     ) -> (W::Loan, Result<R, CallError>) {
+        let begun = Instant::now();
         let (loan, outcome) = self.call_uncounted(loan, run);
-        if let Err(CallError::Trapped(_)) = &outcome {
+        let (word, trap) = match &outcome {
+            Ok(_) => ("ok", None),
+            Err(CallError::Refused(_)) => ("error", None),
+            Err(CallError::Trapped(trap)) => ("trap", Some(trap)),
+            Err(CallError::Quarantined) => ("quarantined", None),
+        };
+        if let Some(metrics) = &self.plugin.setup.services.metrics {
+            metrics.called(word, begun.elapsed(), trap.map(|trap| trap.cause));
+        }
+        if let Some(trap) = trap {
+            let cause = trap.cause.as_str();
+            tracing::warn!(plugin = self.plugin.name(), kind = %W::KIND, cause, error = %trap, "plugin trapped");
             self.count_trap();
         }
         (loan, outcome)
@@ -340,6 +359,9 @@ fn trap_of<L>(error: &wasmtime::Error, state: &State<L>) -> Trap {
         (Some(wasmtime::Trap::StackOverflow), _) => (TrapCause::Stack, words),
         (_, Some(panic)) => (TrapCause::Panic, panic.clone()),
         _ if state.memory.refused => (TrapCause::Memory, "it wanted more memory than its limit".to_owned()),
+        (None, None) if words.starts_with("cannot allocate another handle") => {
+            (TrapCause::Memory, "it held more handles than it may".to_owned())
+        }
         (None, None) if words.starts_with("too much data is being copied") => {
             (TrapCause::Output, "it handed over more than its output limit".to_owned())
         }

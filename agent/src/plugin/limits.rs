@@ -72,6 +72,10 @@ pub(super) struct MemoryLimiter {
     pub(super) refused: bool,
 }
 
+/// Handles of resources at a time: a call holds one, the batch. Each costs the agent memory that no limit of the guest's
+/// own memory sees.
+pub(super) const MAX_HANDLES: usize = 1_000;
+
 /// Function tables hold what a program compiled in, some thousand entries; a guest that grows one is up to no good.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
@@ -93,7 +97,9 @@ impl ResourceLimiter for MemoryLimiter {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+        let fits = desired <= MAX_TABLE_ELEMENTS;
+        self.refused |= !fits;
+        Ok(fits)
     }
 
     fn instances(&self) -> usize {

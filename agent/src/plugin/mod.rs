@@ -26,6 +26,7 @@ mod limits;
 mod manifest;
 pub mod rights;
 pub mod services;
+mod state_file;
 pub mod store;
 mod world;
 
@@ -40,6 +41,7 @@ pub use limits::{Limits, TICK};
 pub use manifest::{Interface, Kind, Manifest, Refusal, Wants};
 pub use rights::Grants;
 pub use services::{Sandbox, Services};
+pub use state_file::{StateFile, StateFileError};
 pub use world::{
     Alert, Channel, Database, Finding, Label, Migration, Point, Rule, Series, Status, Step, Transform, Window, World,
 };

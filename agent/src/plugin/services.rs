@@ -3,11 +3,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cache::Cache;
 use super::egress::Egress;
 use super::engine::Engine;
+use super::fault::TrapCause;
 use super::store::{Memory, StateStore};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -21,6 +22,11 @@ pub trait MetricSink: Send + Sync {
     fn set(&self, name: &str, value: f64);
     /// Adds an observation to a histogram; `value` is finite.
     fn observe(&self, name: &str, value: f64);
+    /// A call of a rule, channel or migration ended: `outcome` is "ok", "error", "trap" or "quarantined". Transforms are
+    /// counted by their chain, which knows their events too.
+    fn called(&self, outcome: &'static str, took: Duration, trap: Option<TrapCause>) {
+        let _ = (outcome, took, trap);
+    }
 }
 
 /// Takes the log lines of a plugin instead of the agent's log.

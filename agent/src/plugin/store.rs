@@ -49,6 +49,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Keeps one value, outside any call.
+    pub(super) fn put(&self, owner: String, key: String, value: Vec<u8>) {
+        self.owners().entry(owner).or_default().insert(key, value);
+    }
+}
+
 impl StateStore for Memory {
     fn load(&self, owner: &str) -> Result<Entries, StateError> {
         Ok(self.owners().get(owner).cloned().unwrap_or_default())

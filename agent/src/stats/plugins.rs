@@ -10,6 +10,7 @@ use opentelemetry::KeyValue;
 
 use super::family::{Label, OVERFLOW};
 use super::instruments::{Count, Instruments};
+use crate::plugin::TrapCause;
 use crate::plugin::services::MetricSink;
 
 /// How many names of series one plugin may have; what comes beyond shares one.
@@ -112,5 +113,12 @@ impl MetricSink for PluginMeter {
 
     fn observe(&self, name: &str, value: f64) {
         self.instruments.inner.custom.observations.record(value, &self.custom(name));
+    }
+
+    fn called(&self, outcome: &'static str, took: Duration, trap: Option<TrapCause>) {
+        self.call(outcome, took);
+        if let Some(cause) = trap {
+            self.trap(cause.as_str());
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::view::View;
 use crate::batch::Batch;
@@ -63,6 +63,27 @@ pub struct Link {
     policy: TrapPolicy,
     meter: Arc<PluginMeter>,
     stats: PluginStats,
+    /// What it did with the last batch, until somebody asks.
+    turn: Option<Turn>,
+}
+
+/// What one plugin did with one batch, for its span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The plugin.
+    pub plugin: Arc<str>,
+    /// When it got the batch.
+    pub begun: SystemTime,
+    /// How long it had it.
+    pub took: Duration,
+    /// How many events it saw.
+    pub events: usize,
+    /// How many calls that were: one, unless it failed and got the events one by one.
+    pub calls: u64,
+    /// How many of them ended in a trap.
+    pub traps: u64,
+    /// Why the last of these did.
+    pub cause: Option<&'static str>,
 }
 
 /// What one plugin did so far, for status and terminal views.
@@ -102,7 +123,7 @@ impl Link {
         let stats =
             PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
         meter.memory_bytes(stats.memory as u64);
-        Link { instance, policy, meter, stats }
+        Link { instance, policy, meter, stats, turn: None }
     }
 
     fn call(&mut self, view: View) -> (View, Result<(), CallError>) {
@@ -117,6 +138,10 @@ impl Link {
             Err(CallError::Refused(_)) => "error",
             Err(CallError::Trapped(trap)) => {
                 self.stats.traps += 1;
+                if let Some(turn) = &mut self.turn {
+                    turn.traps += 1;
+                    turn.cause = Some(trap.cause.as_str());
+                }
                 self.meter.trap(trap.cause.as_str());
                 "trap"
             }
@@ -134,6 +159,10 @@ impl Link {
             return (view, Ok(()));
         }
         let rows: Vec<u32> = view.shown().to_vec();
+        let (begun, clock, calls) = (SystemTime::now(), Instant::now(), self.stats.calls);
+        let plugin = Arc::clone(self.instance.plugin().shared_name());
+        self.turn =
+            Some(Turn { plugin, begun, took: Duration::ZERO, events: rows.len(), calls: 0, traps: 0, cause: None });
         let (mut view, outcome) = self.call(view);
         let mut result = Ok(());
         if let Err(error) = outcome {
@@ -148,6 +177,10 @@ impl Link {
             };
         }
         self.count(&view, &rows);
+        if let Some(turn) = &mut self.turn {
+            turn.took = clock.elapsed();
+            turn.calls = self.stats.calls - calls;
+        }
         (view, result)
     }
 
@@ -269,6 +302,11 @@ impl Chain {
     /// Ends the quarantine of every plugin: somebody says that they may try again.
     pub fn pardon(&mut self) {
         self.links.iter_mut().for_each(|link| link.instance.pardon());
+    }
+
+    /// What each plugin did with the last batch, in order; those that saw none of it are left out. Asked once a batch.
+    pub fn turns(&mut self) -> Vec<Turn> {
+        self.links.iter_mut().filter_map(|link| link.turn.take()).collect()
     }
 
     /// What each plugin did so far, in order.

@@ -15,7 +15,7 @@ mod tests;
 mod typed;
 mod view;
 
-pub use chain::{Chain, ChainError, Link, PluginStats, TrapPolicy};
+pub use chain::{Chain, ChainError, Link, PluginStats, TrapPolicy, Turn};
 pub use load::{BuildError, build};
 pub use native::mask_email;
 pub use sample::Sample;

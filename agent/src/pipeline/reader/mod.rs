@@ -202,6 +202,7 @@ impl Reader {
             batch,
             from,
             plugins,
+            turns: self.chain.turns(),
             sealed_at,
             generation: self.state.generation,
             received_us: self.state.received_us,

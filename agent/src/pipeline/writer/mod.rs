@@ -25,6 +25,7 @@ use super::spans::Spans;
 use crate::batch::Batch;
 use crate::source::kafka::Partition;
 use crate::target::{DeliveryMode, StoredOffset, Target, TargetError};
+use crate::transform::Turn;
 
 /// How often an idle writer asks the target whether it is well.
 const IDLE_CHECK: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ pub(super) struct Prepared {
     pub(super) transform: Duration,
     /// Time plugins took.
     pub(super) plugins: Duration,
+    /// What each plugin did with it.
+    pub(super) turns: Vec<Turn>,
     /// When the plugins were through.
     pub(super) sealed_at: SystemTime,
     /// Payload bytes.

@@ -9,7 +9,9 @@ use crate::plugin::world::Database;
 impl host_database::Host for State<Box<dyn Database>> {
     fn run(&mut self, command_json: String) -> wasmtime::Result<Result<String, types::Failure>> {
         let database = self.loan.as_mut().ok_or_else(|| violation("the database was used outside a call"))?;
-        Ok(database.run(&command_json).map_err(cleaned))
+        let answer = database.run(&command_json);
+        self.in_time()?;
+        Ok(answer.map_err(cleaned))
     }
 
     fn progress(&mut self, collection: String, processed: u64, expected: Option<u64>) -> wasmtime::Result<()> {

@@ -64,7 +64,13 @@ impl<L> State<L> {
             return Err(failure("denied", "only http and https leave the agent"));
         };
         if !self.rights.http.as_ref().is_some_and(|http| http.origins.contains(&origin)) {
-            return Err(failure("denied", format!("{origin} is not granted; add it under `grants: http: origins:`")));
+            // Named as the plugin wrote it: with a reference in the host's place the real one would tell the secret.
+            let written = url::Url::parse(&request.url).ok().and_then(|written| Origin::of(&written));
+            let named = match written {
+                Some(written) if written == origin => origin.to_string(),
+                _ => "the origin that a secret is part of".to_owned(),
+            };
+            return Err(failure("denied", format!("{named} is not granted; add it under `grants: http: origins:`")));
         }
         let is_json = request.headers.iter().any(|(name, value)| {
             name.eq_ignore_ascii_case("content-type") && value.to_ascii_lowercase().contains("json")
@@ -124,11 +130,13 @@ impl<L: Send> host_http::Host for State<L> {
         let (Some(egress), Some(rights)) = (&self.services.egress, &self.rights.http) else {
             return Ok(Err(no_way_out()));
         };
-        let within = self.left();
+        let within = self.wait();
         if within == Duration::ZERO {
             return Ok(Err(no_time()));
         }
-        Ok(match egress.http(rights, request, within) {
+        let answer = egress.http(rights, request, within);
+        self.in_time()?;
+        Ok(match answer {
             Ok(answer) => Ok(host_http::Response { status: answer.status, headers: answer.headers, body: answer.body }),
             Err(failed) => Err(cleaned(failed)),
         })
@@ -147,12 +155,14 @@ impl<L: Send> host_mail::Host for State<L> {
                 format!("{stranger} is not granted; add it under `grants: mail: recipients:`"),
             )));
         }
-        let within = self.left();
+        let within = self.wait();
         if within == Duration::ZERO {
             return Ok(Err(no_time()));
         }
         let mail = Mail { to: message.to, subject: message.subject, text: message.text, html: message.html };
-        Ok(egress.mail(rights, mail, within).map_err(cleaned))
+        let sent = egress.mail(rights, mail, within);
+        self.in_time()?;
+        Ok(sent.map_err(cleaned))
     }
 }
 

@@ -21,6 +21,20 @@ impl<B: EventBatch> State<B> {
     }
 }
 
+/// What the batch keeps for a written cell so that the write can be undone, in bytes.
+const CELL: usize = 64;
+/// What it keeps for an event that changed.
+const EVENT: usize = 512;
+
+fn text_of(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len() * 2,
+        Value::Tagged((_, text)) => text.len(),
+        Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Float(_) => 0,
+    }
+}
+
 fn no_such_path() -> types::Failure {
     types::Failure {
         code: "path".to_owned(),
@@ -91,6 +105,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         _batch: Resource<BatchHandle>,
         tables: Dictionary,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
+        self.charge(tables.values.iter().map(String::len).sum::<usize>() + tables.indices.len() * EVENT)?;
         let batch = self.batch()?;
         if tables.indices.len() != batch.len() {
             return Err(violation("there is not one table for each row"));
@@ -129,6 +144,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         path: String,
         values: Packed,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
+        self.charge(values.data.len() + values.offsets.len() * CELL)?;
         let batch = self.batch()?;
         let mut cells = Cells::of(&values, batch.len())?;
         let Some(path) = ColumnPath::parse(&path) else { return Ok(Err(no_such_path())) };
@@ -143,6 +159,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         rows: Vec<u32>,
         values: Packed,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
+        self.charge(values.data.len() + rows.len() * CELL)?;
         let batch = self.batch()?;
         let mut cells = Cells::of(&values, rows.len())?;
         if !rows.is_sorted_by(|a, b| a < b) || rows.last().is_some_and(|last| *last as usize >= batch.len()) {
@@ -171,6 +188,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         path: String,
         values: Vec<Option<String>>,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
+        self.charge(values.iter().map(|text| text.as_ref().map_or(0, String::len) + CELL).sum())?;
         let batch = self.batch()?;
         if values.len() != batch.len() {
             return Err(violation("there is not one value for each row"));
@@ -194,6 +212,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         path: String,
         values: Vec<Value>,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
+        self.charge(values.iter().map(|value| text_of(value) + CELL).sum())?;
         let batch = self.batch()?;
         if values.len() != batch.len() {
             return Err(violation("there is not one value for each row"));
@@ -214,6 +233,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
         json: Vec<u8>,
     ) -> wasmtime::Result<Result<(), types::Failure>> {
         let row = self.row(index)?;
+        self.charge(json.len() + EVENT)?;
         let Ok(json) = std::str::from_utf8(&json) else {
             return Ok(Err(types::Failure {
                 code: "json".to_owned(),
@@ -225,6 +245,7 @@ impl<B: EventBatch> events::HostBatch for State<B> {
     }
 
     fn discard(&mut self, _batch: Resource<BatchHandle>, indices: Vec<u32>) -> wasmtime::Result<()> {
+        self.charge(indices.len() * EVENT)?;
         for index in indices {
             let row = self.row(index)?;
             self.batch()?.drop_row(row);
@@ -234,7 +255,9 @@ impl<B: EventBatch> events::HostBatch for State<B> {
 
     fn fail(&mut self, _batch: Resource<BatchHandle>, index: u32, reason: types::Failure) -> wasmtime::Result<()> {
         let row = self.row(index)?;
-        self.batch()?.fail_row(row, cleaned(reason));
+        let reason = cleaned(reason);
+        self.charge(reason.code.len() + reason.message.len() + EVENT)?;
+        self.batch()?.fail_row(row, reason);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use wasmtime::component::HasData;
 
 use super::bindings::types;
 use super::fault::TrapCause;
-use super::limits::{Limits, LogRate, MemoryLimiter};
+use super::limits::{Limits, LogRate, MemoryLimiter, TICK};
 use super::rights::Grants;
 use super::services::Services;
 use super::store::Pending;
@@ -50,7 +50,12 @@ pub struct State<L> {
     services: Services,
     pub(super) kept: Pending,
     secrets: SecretReferences,
+    /// How many bytes of the agent's memory the running call may still fill with what it writes.
+    writable: usize,
 }
+
+/// How many times the output limit all writes of a call may come to: several columns of the largest batch.
+const WRITES: usize = 4;
 
 /// The guest broke the contract; becomes a trap.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +93,7 @@ impl<L> State<L> {
             services,
             kept,
             secrets: SecretReferences::default(),
+            writable: limits.output.saturating_mul(WRITES),
         }
     }
 
@@ -95,11 +101,35 @@ impl<L> State<L> {
     pub(super) fn begin(&mut self, limits: &Limits) {
         self.deadline = Instant::now() + limits.call;
         self.secrets.forget();
+        self.writable = limits.output.saturating_mul(WRITES);
+        // What the guest survived in an earlier call does not explain how this one ends.
+        self.panic = None;
+        self.memory.refused = false;
     }
 
-    /// How much time the running call has left for waiting in the host.
-    fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+    /// To be asked after a wait in the host: time that is over ends the call here. The engine's clock may be late on a busy
+    /// machine, and a guest does not hear of an answer that came too late.
+    fn in_time(&self) -> wasmtime::Result<()> {
+        if Instant::now() <= self.deadline {
+            return Ok(());
+        }
+        Err(Violation { cause: TrapCause::Deadline, message: "the call took longer than its budget" }.into())
+    }
+
+    /// Takes note that the guest makes the agent keep so many bytes. The output limit holds for each host call; without a
+    /// sum a guest could write the same column until the machine has no memory left.
+    fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.writable = self.writable.checked_sub(bytes).ok_or(Violation {
+            cause: TrapCause::Output,
+            message: "it wrote more in one call than the output limit allows",
+        })?;
+        Ok(())
+    }
+
+    /// How long the running call may wait in the host: what is left of its budget, but for a little that lets the plugin
+    /// hear that it was too long. Waiting to the end would end in a trap.
+    fn wait(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).saturating_sub(TICK * 3)
     }
 }
 
