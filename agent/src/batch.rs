@@ -21,7 +21,7 @@ pub enum Image {
 }
 
 /// Events that travel together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The arena: payloads as received, and values that plugins or the planner wrote.
     pub data: Vec<u8>,

@@ -9,5 +9,6 @@ mod demo;
 mod from_mongodb;
 mod from_mysql;
 mod kill;
+mod reload;
 mod stage;
 mod watch;

@@ -33,6 +33,7 @@ impl Endpoint {
             started_at_ms: instruments.now_ms(),
             instruments: instruments.clone(),
             scrape: telemetry.scrape.clone(),
+            control: None,
         };
         let server = serve(config.listen, surface).await.unwrap();
         let address = server.address().to_string();
@@ -142,6 +143,7 @@ async fn the_second_agent_on_a_port_is_told_so() {
         started_at_ms: 0,
         instruments: endpoint.instruments.clone(),
         scrape: whimbrel::export::Scrape::new().unwrap().0,
+        control: None,
     };
     let error = serve(endpoint.address.parse().unwrap(), surface).await.unwrap_err();
     assert!(error.to_string().contains("is another agent running"), "{error}");

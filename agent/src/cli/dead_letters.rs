@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
 use self::payload::Unreadable;
+pub(super) use self::shown::escaped;
 use self::shown::{Payload, facts, list, show, told, write_json};
 use super::Exit;
 use crate::config::{self, PipelineConfig};

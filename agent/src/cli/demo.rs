@@ -68,7 +68,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         .context("the async runtime could not be started")?;
     let start = Arc::new(|config: &crate::config::AgentConfig, telemetry: &crate::runtime::telemetry::Telemetry| {
         let pipeline = config.pipelines.first().context("the demo's configuration has no pipeline")?;
-        Ok(start(pipeline, &sandbox(&config.plugins)?, &telemetry.instruments, &telemetry.traces)?)
+        Ok(start(pipeline, &sandbox(&config.plugins)?, &telemetry.instruments, &telemetry.traces, None)?)
     });
     let mut out = std::io::stdout();
     let summary = runtime.block_on(demo::run(options, start, &mut out))?;

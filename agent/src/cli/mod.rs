@@ -7,6 +7,7 @@ pub mod config;
 pub mod connectors;
 pub mod dead_letters;
 pub mod demo;
+mod orders;
 pub mod plugin;
 pub mod run;
 
@@ -69,7 +70,7 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// See the agent at work, without any server, and have it proven
     Demo(demo::DemoArgs),
-    /// Write plugins: new, build, check, test, bench, inspect, docs, dev
+    /// Write plugins: new, build, check, test, bench, inspect, docs, dev, promote
     Plugin(plugin::PluginArgs),
     /// Run the pipelines of a configuration file
     Run(run::RunArgs),

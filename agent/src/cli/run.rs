@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::Exit;
+use super::{Exit, orders};
 use crate::config::plugins::PluginsConfig;
 use crate::config::validated::TargetConfig;
 use crate::config::{self, AgentConfig, PipelineConfig};
 use crate::connect::client::Client;
 use crate::connect::facts::facts;
 use crate::connect::supervisor::Supervisor;
+use crate::export::control::{Control, Order, control};
 use crate::export::http::{Surface, serve};
 use crate::pipeline::{self, Handle, Parts};
 use crate::plugin::{Cache, Engine, Sandbox, Services, StateFile};
@@ -24,7 +25,7 @@ use crate::runtime::tls;
 use crate::source::kafka::watch::now_ms;
 use crate::stats::{ConnectorBoard, Instruments, Observer};
 use crate::target::{Target, mongodb, postgres, sqlite, stdout};
-use crate::transform;
+use crate::transform::{self, Reloads};
 
 /// How long the exporters may take to push what is left.
 const FLUSH_GRACE: Duration = Duration::from_secs(5);
@@ -37,7 +38,8 @@ const WORKERS: usize = 2;
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "SIGTERM or SIGINT: finish and commit what is in flight, then exit 0. SIGHUP: paused pipelines go on.
+    after_help = "SIGTERM or SIGINT: finish and commit what is in flight, then exit 0. SIGHUP: paused pipelines go on, and plugins are loaded
+again whose files have changed.
 
 Exit status: 0 stopped as asked, 1 runtime error, 2 configuration."
 )]
@@ -80,27 +82,33 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
         let shutdown = shutdown.clone();
         async move { on_signals(shutdown).await.map_err(Into::into) }
     });
+    let (control, orders) = control();
     let surface = Surface {
         name: config.name.as_str().into(),
         started_at_ms: now_ms(),
         instruments: telemetry.instruments.clone(),
         scrape: telemetry.scrape.clone(),
+        control: Some(control.clone()),
     };
     let server = serve(config.export.listen, surface).await?;
     let until = shutdown.clone();
     tasks.spawn(Kind { on_error: OnError::Stop, on_shutdown: OnShutdown::Drain }, "http", async move {
         server.run(async move { until.wait().await }).await.map_err(Into::into)
     });
-    let pipelines = {
+    let (pipelines, reloads) = {
         let config = config.clone();
         let instruments = telemetry.instruments.clone();
         let traces = telemetry.traces.clone();
         tokio::task::spawn_blocking(move || start_all(&config, &instruments, &traces)).await??
     };
     let pipelines: Arc<[Handle]> = pipelines.into();
+    if config.plugins.watch {
+        orders::watch(reloads.files(), control.clone())?;
+    }
+    orders::obey(orders, reloads)?;
     tasks.spawn(background, "sighup", {
         let pipelines = Arc::clone(&pipelines);
-        async move { on_hangup(&pipelines).await }
+        async move { on_hangup(&pipelines, &control).await }
     });
     if let Some(settings) = config.connectors {
         let client = Client::new(&settings.endpoint, settings.redactor())?;
@@ -144,23 +152,30 @@ fn start_all(
     config: &AgentConfig,
     instruments: &Instruments,
     traces: &crate::export::trace::Traces,
-) -> anyhow::Result<Vec<Handle>> {
+) -> anyhow::Result<(Vec<Handle>, Reloads)> {
     let mut sandbox = sandbox(&config.plugins)?;
     if let Some(path) = &config.plugins.state_file {
         sandbox.services.store = Arc::new(StateFile::open(path)?);
     }
-    config.pipelines.iter().map(|pipeline| start(pipeline, &sandbox, instruments, traces)).collect()
+    let mut reloads = Reloads::new(sandbox.clone(), instruments.clone());
+    let start = |pipeline| start(pipeline, &sandbox, instruments, traces, Some(&mut reloads));
+    let pipelines = config.pipelines.iter().map(start).collect::<anyhow::Result<_>>()?;
+    Ok((pipelines, reloads))
 }
 
-/// Starts one pipeline.
+/// Starts one pipeline. Its plugins are left to `reloads`, or stay as they are.
 pub(crate) fn start(
     config: &PipelineConfig,
     sandbox: &Sandbox,
     instruments: &Instruments,
     traces: &crate::export::trace::Traces,
+    reloads: Option<&mut Reloads>,
 ) -> anyhow::Result<Handle> {
-    let chain = transform::build(sandbox, &config.settings.name, &config.transform, instruments)
+    let mut chain = transform::build(sandbox, &config.settings.name, &config.transform, instruments)
         .with_context(|| format!("pipeline `{}`", config.settings.name))?;
+    if let Some(reloads) = reloads {
+        reloads.add(&mut chain);
+    }
     let observer = Observer::new(&config.settings.name, "kafka", config.target.kind(), config.lag, instruments.clone());
     observer.group(&config.settings.kafka.group);
     let parts = Parts {
@@ -204,11 +219,12 @@ fn cache(config: &PluginsConfig) -> Cache {
 }
 
 /// SIGHUP: what paused the pipelines is mended, says the operator.
-async fn on_hangup(pipelines: &[Handle]) -> crate::runtime::tasks::TaskResult {
+async fn on_hangup(pipelines: &[Handle], control: &Control) -> crate::runtime::tasks::TaskResult {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangups = signal(SignalKind::hangup())?;
     while hangups.recv().await.is_some() {
-        tracing::info!("hangup received, resuming paused pipelines");
+        tracing::info!("hangup received, resuming paused pipelines and looking at plugins");
+        control.tell(Order::Reload).await;
         pipelines.iter().for_each(Handle::resume);
     }
     Ok(())

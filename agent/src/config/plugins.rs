@@ -23,6 +23,8 @@ pub struct PluginsConfig {
     pub cache_dir: Option<PathBuf>,
     /// Where the state of plugins is kept; `None`: in memory.
     pub state_file: Option<PathBuf>,
+    /// Whether plugins are loaded again when their files change.
+    pub watch: bool,
 }
 
 impl TryFrom<&raw::Plugins> for PluginsConfig {
@@ -35,7 +37,11 @@ impl TryFrom<&raw::Plugins> for PluginsConfig {
         if raw.state_file.as_ref().is_some_and(|file| file.as_os_str().is_empty() || file.is_dir()) {
             return Err(Invalid::new("state_file", "not the path of a file", "write a path, or leave it out"));
         }
-        Ok(Self { cache_dir: raw.cache_dir.clone(), state_file: raw.state_file.clone() })
+        Ok(Self {
+            cache_dir: raw.cache_dir.clone(),
+            state_file: raw.state_file.clone(),
+            watch: raw.watch.unwrap_or(true),
+        })
     }
 }
 
@@ -57,7 +63,18 @@ pub fn check_transform(raw: &raw::Transform) -> Result<(), Invalid> {
         ));
     }
     check_limits(&raw.limits)?;
+    if let Some(shadow) = &raw.shadow {
+        check_shadow(shadow).map_err(|invalid| invalid.within("shadow"))?;
+    }
     grants(&raw.grants).map(drop)
+}
+
+fn check_shadow(raw: &raw::Shadow) -> Result<(), Invalid> {
+    check_code(&raw.plugin)?;
+    if raw.sample.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+        return Err(Invalid::new("sample", "not a share", "write a number above 0 and at most 1, such as `0.1`"));
+    }
+    raw.limits.as_ref().map_or(Ok(()), check_limits)
 }
 
 fn check_limits(limits: &raw::Limits) -> Result<(), Invalid> {

@@ -145,6 +145,8 @@ pub struct Plugins {
     pub cache_dir: Option<PathBuf>,
     /// Where the state of plugins is kept. Default: in memory, and gone with the agent.
     pub state_file: Option<PathBuf>,
+    /// Load a plugin again when its file changes. Default true.
+    pub watch: Option<bool>,
 }
 
 /// A pipeline.
@@ -320,6 +322,22 @@ pub struct Transform {
     /// What the plugin may use beyond its batch and the log. Nothing, unless written here.
     #[serde(default)]
     pub grants: Grants,
+    /// Another version that runs beside it on copies of its batches, to be compared and never applied.
+    pub shadow: Option<Shadow>,
+}
+
+/// A version of a plugin in the shadow of another. It has the same grants, and state of its own that is not kept.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shadow {
+    /// A bundled plugin or the path of a component file.
+    pub plugin: String,
+    /// Its configuration. Default: that of the plugin at work.
+    pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The share of batches it sees, above 0 and at most 1. Default 1.
+    pub sample: Option<f64>,
+    /// Limits of each of its calls. Default: those of the plugin at work.
+    pub limits: Option<Limits>,
 }
 
 /// What a transform may use. An interface that it uses and that is not granted keeps it from loading.

@@ -119,6 +119,7 @@ pub async fn run(
         started_at_ms: now_ms(),
         instruments: telemetry.instruments.clone(),
         scrape: telemetry.scrape.clone(),
+        control: None,
     };
     let server = serve(config.export.listen, surface).await?;
     let address = server.address();

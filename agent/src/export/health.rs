@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::http::Surface;
-use crate::stats::{ConnectorsReadiness, Readiness};
+use crate::stats::{ConnectorsReadiness, PluginPlace, Readiness};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Ready {
@@ -23,6 +23,9 @@ pub(crate) struct Ready {
     pipelines: BTreeMap<Arc<str>, Readiness>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connectors: Option<ConnectorsReadiness>,
+    /// Plugins whose last reload failed, by pipeline and name. The version before works, so this is no reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_reloaded: BTreeMap<String, String>,
 }
 
 pub(crate) async fn healthz() -> &'static str {
@@ -43,5 +46,10 @@ pub(crate) async fn readyz(State(surface): State<Surface>) -> (StatusCode, Json<
         && pipelines.values().all(|pipeline| pipeline.ready)
         && connectors.as_ref().is_none_or(|connectors| connectors.ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready, reason, pipelines, connectors }))
+    let failed = |place: &Arc<PluginPlace>| {
+        let status = place.status();
+        Some((format!("{}/{}", status.pipeline, status.plugin), status.last_reload?.why?))
+    };
+    let not_reloaded = surface.instruments.places().iter().filter_map(failed).collect();
+    (status, Json(Ready { ready, reason, pipelines, connectors, not_reloaded }))
 }

@@ -1,4 +1,5 @@
-//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, `/api/v1/*`. Read-only, without login, on loopback by default.
+//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, `/api/v1/*`. Without login, on loopback by default, and read-only
+//! but for what [`control`] takes on loopback.
 //!
 //! A page in somebody's browser must not be able to read it: answers carry headers that forbid embedding, and on a
 //! loopback address only requests that name an address or `localhost` are answered, so that a host name re-bound to
@@ -9,15 +10,16 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::control::{self, Control};
 use super::prometheus::{CONTENT_TYPE, Scrape};
 use super::status::Problem;
 use super::{health, status};
@@ -25,6 +27,9 @@ use crate::stats::Instruments;
 
 /// Scrapes at the same time: one Prometheus, one person with curl. More are told to come again.
 const MAX_SCRAPES: usize = 2;
+
+/// The largest request: some numbers in JSON.
+const MAX_BODY: usize = 16 << 10;
 
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,8 @@ pub struct Surface {
     pub instruments: Instruments,
     /// The metrics.
     pub scrape: Scrape,
+    /// Who does what operators ask for; none: nobody.
+    pub control: Option<Control>,
 }
 
 /// A bound endpoint that does not answer yet.
@@ -90,12 +97,20 @@ impl Server {
 fn router(surface: Surface, loopback: bool) -> Router {
     let scrapes = Arc::new(Semaphore::new(MAX_SCRAPES));
     let scrape = surface.scrape.clone();
+    let (reload, promote) = match loopback {
+        true => (post(control::reload), post(control::promote)),
+        false => (post(control::refused), post(control::refused)),
+    };
     let router = Router::new()
         .route("/metrics", get(move || metrics(scrape.clone(), Arc::clone(&scrapes))))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/api/v1/status", get(status::status))
-        .route("/api/v1/pipelines/{name}", get(status::pipeline))
+        .route("/api/v1/pipelines/{pipeline}", get(status::pipeline))
+        .route("/api/v1/plugins", get(status::plugins))
+        .route("/api/v1/plugins/reload", reload)
+        .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/promote", promote)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .fallback(|| async { (StatusCode::NOT_FOUND, Json(Problem { error: "no such page" })) })
         .with_state(surface);
     let router = if loopback { router.layer(middleware::from_fn(named_by_address)) } else { router };

@@ -1,9 +1,10 @@
 //! Telling the world: Prometheus scrape, OTLP push, health and status over HTTP.
 //!
-//! Reads `stats`, never writes to it; knows no stage. Nothing here shows row values or secrets. `runtime/telemetry.rs`
+//! Reads `stats`, never writes to it, and carries what operators ask for to whoever does it; knows no stage. Nothing here shows row values or secrets. `runtime/telemetry.rs`
 //! puts the parts together.
 
 pub mod config;
+pub mod control;
 #[cfg(test)]
 mod golden_tests;
 pub mod health;

@@ -1,4 +1,4 @@
-//! `/api/v1/*`: the status as JSON, read-only. Fields are added, never renamed or removed, within `v1`.
+//! `/api/v1/*`: the status as JSON. Fields are added, never renamed or removed, within `v1`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::http::Surface;
-use crate::stats::{ConnectorsStatus, PipelineStatus};
+use crate::stats::{ConnectorsStatus, PipelineStatus, PluginStatus};
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -21,6 +21,7 @@ struct Status {
     /// Only where connectors are configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     connectors: Option<ConnectorsStatus>,
+    plugins: Vec<PluginStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,8 +38,17 @@ pub(crate) async fn status(State(surface): State<Surface>) -> Response {
         now_ms: surface.instruments.now_ms(),
         pipelines,
         connectors: surface.instruments.connectors().map(|board| board.status()),
+        plugins: places(&surface),
     })
     .into_response()
+}
+
+fn places(surface: &Surface) -> Vec<PluginStatus> {
+    surface.instruments.places().iter().map(|place| place.status()).collect()
+}
+
+pub(crate) async fn plugins(State(surface): State<Surface>) -> Response {
+    Json(places(&surface)).into_response()
 }
 
 pub(crate) async fn pipeline(State(surface): State<Surface>, Path(name): Path<String>) -> Response {

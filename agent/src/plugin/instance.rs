@@ -61,7 +61,7 @@ pub struct Plugin<W: World> {
     digest: String,
     origin: Origin,
     engine: Engine,
-    pre: W::Pre,
+    pre: Arc<W::Pre>,
     rights: Arc<Grants>,
     setup: Setup,
 }
@@ -96,10 +96,33 @@ impl<W: World> Plugin<W> {
             digest,
             origin,
             engine: engine.clone(),
-            pre,
+            pre: Arc::new(pre),
             rights,
             setup,
         })
+    }
+
+    /// The same code in another setup, without compiling and linking it again.
+    ///
+    /// # Errors
+    /// When the setup does not grant what the plugin imports.
+    pub fn in_setup(&self, setup: Setup) -> Result<Self, LoadError> {
+        Ok(Plugin {
+            name: setup.name.as_str().into(),
+            manifest: self.manifest.clone(),
+            digest: self.digest.clone(),
+            origin: self.origin,
+            engine: self.engine.clone(),
+            pre: Arc::clone(&self.pre),
+            rights: Arc::new(setup.grants.clone().narrowed(&self.manifest)?),
+            setup,
+        })
+    }
+
+    /// Whether it keeps state: its instances then must not overlap.
+    #[must_use]
+    pub fn keeps_state(&self) -> bool {
+        self.rights.state.is_some() && self.manifest.imports.contains(&super::manifest::Interface::State)
     }
 
     /// What configuration, logs and metrics call it.

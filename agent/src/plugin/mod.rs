@@ -28,6 +28,7 @@ pub mod rights;
 pub mod services;
 mod state_file;
 pub mod store;
+pub mod watch;
 mod world;
 
 pub use batch::{ColumnPath, Dictionary, EventBatch, Failure, Image, TextColumn, Value};

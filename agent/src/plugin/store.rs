@@ -43,6 +43,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// A store that holds this from the beginning.
+    #[must_use]
+    pub fn holding(owner: &str, entries: Entries) -> Self {
+        Memory { owners: Mutex::new(HashMap::from([(owner.to_owned(), entries)])) }
+    }
+
     fn owners(&self) -> MutexGuard<'_, HashMap<String, Entries>> {
         // Nothing panics while it is held, and a map is whole in any case.
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)

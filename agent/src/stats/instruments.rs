@@ -16,6 +16,7 @@ use super::connectors::{BoardLevel, ConnectorBoard};
 use super::family::{Counters, Gauges, Join, Label, Labels, Spec};
 use super::lag::LagState;
 use super::observer::Observer;
+use super::places::PluginPlace;
 use super::plugins::PluginMeter;
 use super::state::PipelineState;
 
@@ -49,9 +50,11 @@ pub(crate) enum Count {
     PluginTraps,
     ConnectorFailures,
     ConnectorRestarts,
+    PluginReloads,
+    PluginShadow,
 }
 
-const COUNTERS: [Spec; 12] = [
+const COUNTERS: [Spec; 14] = [
     Spec {
         name: "cdc_events_processed_total",
         help: "Change events made durable at the target.",
@@ -91,6 +94,16 @@ const COUNTERS: [Spec; 12] = [
         name: "cdc_connector_restarts_total",
         help: "Requests to restart what failed in a connector.",
         labels: &["connector", "outcome"],
+    },
+    Spec {
+        name: "plugin_reloads_total",
+        help: "Attempts to put a new version of the plugin into its place.",
+        labels: &["plugin", "outcome"],
+    },
+    Spec {
+        name: "plugin_shadow_events_total",
+        help: "Events by how the answer of the version in the shadow compares with the one that counted.",
+        labels: &["plugin", "outcome"],
     },
 ];
 
@@ -229,6 +242,7 @@ pub(crate) struct Inner {
     observers: Mutex<Vec<Weak<Observer>>>,
     plugins: Mutex<Vec<Weak<PluginMeter>>>,
     connectors: Mutex<Weak<ConnectorBoard>>,
+    places: Mutex<Vec<Weak<PluginPlace>>>,
     pub(crate) hop: Histogram<f64>,
     pub(crate) call: Histogram<f64>,
     pub(crate) db: Option<Histogram<f64>>,
@@ -294,6 +308,7 @@ impl Instruments {
             observers: Mutex::default(),
             plugins: Mutex::default(),
             connectors: Mutex::default(),
+            places: Mutex::default(),
             hop: meter
                 .f64_histogram("cdc_hop_duration_seconds")
                 .with_description("How long a part of the way took; a sample of at most eight events a batch.")
@@ -374,6 +389,19 @@ impl Instruments {
             });
         }
         found
+    }
+
+    pub(crate) fn watch_place(&self, place: &Arc<PluginPlace>) {
+        let mut places = self.inner.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|known| known.strong_count() > 0);
+        places.push(Arc::downgrade(place));
+    }
+
+    /// The places of plugins, in the order in which they were made.
+    #[must_use]
+    pub fn places(&self) -> Vec<Arc<PluginPlace>> {
+        let places = self.inner.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The observers that are alive, by name.

@@ -5,13 +5,17 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::mpsc::SendError;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::load::Recipe;
+use super::slot::{Incoming, Slot};
 use super::view::View;
 use crate::batch::Batch;
 use crate::event::{Reason, Verdict};
 use crate::plugin::{CallError, EventBatch, Instance, Transform, Trap};
-use crate::stats::{Instruments, PluginMeter};
+use crate::runtime::logging::chain;
+use crate::stats::{Instruments, PluginMeter, ReloadOutcome};
 
 /// What a trap on a single event means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -65,6 +69,8 @@ pub struct Link {
     stats: PluginStats,
     /// What it did with the last batch, until somebody asks.
     turn: Option<Turn>,
+    /// Where new versions come in; none: this one stays.
+    slot: Option<Arc<Slot>>,
 }
 
 /// What one plugin did with one batch, for its span.
@@ -123,7 +129,53 @@ impl Link {
         let stats =
             PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
         meter.memory_bytes(stats.memory as u64);
-        Link { instance, policy, meter, stats, turn: None }
+        Link { instance, policy, meter, stats, turn: None, slot: None }
+    }
+
+    /// Lets new versions come in through this slot.
+    pub(super) fn in_slot(self, slot: Arc<Slot>) -> Self {
+        Link { slot: Some(slot), ..self }
+    }
+
+    pub(super) fn stats(&self) -> &PluginStats {
+        &self.stats
+    }
+
+    /// Takes the version that waits in the slot, if one does. A version that cannot be started changes nothing.
+    fn settle(&mut self) -> bool {
+        let Some((slot, incoming)) = self.slot.as_ref().and_then(|slot| Some((slot, slot.take()?))) else {
+            return false;
+        };
+        let Incoming { plugin, started, meter, edition, promoted, done } = incoming;
+        match started.map_or_else(|| plugin.start(), Ok) {
+            Ok(instance) => {
+                tracing::info!(
+                    plugin = self.stats.plugin,
+                    version = plugin.manifest().version,
+                    digest = plugin.digest(),
+                    "new version of the plugin is at work"
+                );
+                self.meter = meter;
+                self.stats.memory = instance.memory();
+                self.meter.memory_bytes(self.stats.memory as u64);
+                let old = std::mem::replace(&mut self.instance, instance);
+                slot.place.swapped(edition, promoted);
+                if promoted {
+                    slot.set_shadow(None);
+                    slot.place.unshadowed();
+                }
+                // Whoever waits for it lets the old version end on a thread where nobody waits.
+                let _ = done.send(Ok(old));
+                true
+            }
+            Err(error) => {
+                // Nobody waits any more where it took too long.
+                if let Err(SendError(Err(error))) = done.send(Err(error)) {
+                    slot.place.reloaded(ReloadOutcome::Failed, Some(chain(&error)));
+                }
+                false
+            }
+        }
     }
 
     fn call(&mut self, view: View) -> (View, Result<(), CallError>) {
@@ -152,13 +204,15 @@ impl Link {
         (view, outcome)
     }
 
-    fn apply(&mut self, mut view: View) -> (View, Result<(), ChainError>) {
+    /// Lets the plugin work on a batch. Blocks for as long as it takes.
+    pub(super) fn apply(&mut self, mut view: View) -> (View, Result<(), ChainError>) {
         view.plugin.clone_from(&self.stats.plugin);
         view.show_kept();
         if view.is_empty() {
             return (view, Ok(()));
         }
         let rows: Vec<u32> = view.shown().to_vec();
+        let errands = self.slot.as_ref().map(|slot| slot.before(&view.batch, rows.len()));
         let (begun, clock, calls) = (SystemTime::now(), Instant::now(), self.stats.calls);
         let plugin = Arc::clone(self.instance.plugin().shared_name());
         self.turn =
@@ -167,6 +221,9 @@ impl Link {
         let mut result = Ok(());
         if let Err(error) = outcome {
             tracing::warn!(plugin = self.stats.plugin, events = rows.len(), %error, "plugin failed on a batch");
+            if let Some(slot) = &self.slot {
+                slot.failed(&view.batch);
+            }
             (view, result) = match rows.as_slice() {
                 [one] => {
                     let result = self.judge(&mut view, *one, error);
@@ -176,10 +233,13 @@ impl Link {
                 _ => self.one_by_one(view, &rows, matches!(error, CallError::Trapped(_))),
             };
         }
-        self.count(&view, &rows);
+        let failed = self.count(&view, &rows);
         if let Some(turn) = &mut self.turn {
             turn.took = clock.elapsed();
             turn.calls = self.stats.calls - calls;
+        }
+        if let (Some(slot), Some(errands), Ok(())) = (&self.slot, errands, &result) {
+            slot.after(errands, &view.batch, &rows, failed);
         }
         (view, result)
     }
@@ -248,7 +308,8 @@ impl Link {
         }
     }
 
-    fn count(&mut self, view: &View, rows: &[u32]) {
+    /// Counts the verdicts; gives the number of events that failed.
+    fn count(&mut self, view: &View, rows: &[u32]) -> u64 {
         let (mut kept, mut dropped, mut failed) = (0, 0, 0);
         for row in rows {
             match view.batch.events.get(*row as usize).map(|event| event.verdict) {
@@ -263,6 +324,7 @@ impl Link {
         for (verdict, count) in [("keep", kept), ("drop", dropped), ("fail", failed)] {
             self.meter.events(verdict, count);
         }
+        failed
     }
 }
 
@@ -270,13 +332,23 @@ impl Link {
 #[derive(Debug, Default)]
 pub struct Chain {
     links: Vec<Link>,
+    /// How its plugins are made anew; empty once somebody has taken that over, or where nobody built it from a configuration.
+    recipes: Vec<Recipe>,
 }
 
 impl Chain {
     /// A chain of these links; without any it lets everything pass.
     #[must_use]
     pub fn new(links: Vec<Link>) -> Self {
-        Chain { links }
+        Chain { links, recipes: Vec::new() }
+    }
+
+    pub(super) fn from_recipes(links: Vec<Link>, recipes: Vec<Recipe>) -> Self {
+        Chain { links, recipes }
+    }
+
+    pub(super) fn take_recipes(&mut self) -> Vec<Recipe> {
+        mem::take(&mut self.recipes)
     }
 
     /// Runs a batch through all plugins. Blocks for as long as they take.
@@ -287,6 +359,7 @@ impl Chain {
         if self.links.is_empty() {
             return Ok(());
         }
+        self.settle();
         let mut view = View::new(mem::take(batch));
         let mut result = Ok(());
         for link in &mut self.links {
@@ -297,6 +370,12 @@ impl Chain {
         }
         *batch = view.into_batch();
         result
+    }
+
+    /// Takes new versions of plugins that wait to be taken; says whether there was one. [`Chain::apply`] does so before each
+    /// batch: this is for times without any.
+    pub fn settle(&mut self) -> bool {
+        self.links.iter_mut().fold(false, |any, link| link.settle() || any)
     }
 
     /// Ends the quarantine of every plugin: somebody says that they may try again.

@@ -1,17 +1,20 @@
 //! From configuration to a running chain: finds each plugin's file, checks it, compiles or loads it, and configures one
 //! instance, so that whatever is wrong shows at the start and not with the first event.
 
-use std::fs;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::chain::{Chain, Link, TrapPolicy};
+use super::slot::Slot;
 use super::view::View;
 use crate::config::{invalid::Invalid, plugins, raw};
+use crate::plugin::services::MetricSink;
+use crate::plugin::watch::read_file;
 use crate::plugin::{
     Instance, Kind, LoadError, Manifest, Plugin, Sandbox, Services, Setup, Transform, bundled, digest,
 };
-use crate::stats::{Instruments, PluginMeter};
+use crate::stats::{Edition, Instruments, PluginMeter, PluginPlace};
 
 /// Why a chain cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +52,60 @@ fn bundled_names() -> String {
     bundled::BUNDLED.map(|plugin| plugin.name).join(", ")
 }
 
+/// How the plugin of one place is made, again and again.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    pub(super) pipeline: String,
+    pub(super) name: String,
+    pub(super) transform: raw::Transform,
+    pub(super) slot: Arc<Slot>,
+    /// Digest of the file's content that came to work last, by whichever way.
+    pub(super) loaded: String,
+}
+
+impl Recipe {
+    /// How the plugin at work runs; its own series go to the meter.
+    pub(super) fn setup(&self, sandbox: &Sandbox, meter: Option<Arc<PluginMeter>>) -> Result<Setup, BuildError> {
+        setup(sandbox, &self.pipeline, &self.name, &self.transform, meter)
+    }
+
+    /// The file it is read from; none for a bundled one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        file(&self.transform.plugin)
+    }
+}
+
+/// The file that a configured plugin names; none for a bundled one.
+pub(super) fn file(plugin: &str) -> Option<PathBuf> {
+    bundled::find(plugin).is_none().then(|| PathBuf::from(plugin))
+}
+
+fn setup(
+    sandbox: &Sandbox,
+    pipeline: &str,
+    name: &str,
+    transform: &raw::Transform,
+    meter: Option<Arc<PluginMeter>>,
+) -> Result<Setup, BuildError> {
+    let metrics = meter.map(|meter| meter as Arc<dyn MetricSink>);
+    Ok(Setup {
+        name: name.to_owned(),
+        owner: format!("{pipeline}/{name}"),
+        config: config_of(&transform.config),
+        limits: plugins::limits(&transform.limits),
+        grants: plugins::grants(&transform.grants)
+            .map_err(|source| BuildError::Grants { plugin: name.to_owned(), source })?,
+        services: Services { metrics, ..sandbox.services.clone() },
+    })
+}
+
+/// A plugin's configuration as it gets it.
+pub(super) fn config_of(config: &serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::Value::Object(config.clone()).to_string()
+}
+
 /// Builds the chain of a pipeline. Compiles what is not in the cache, which takes some 50 ms a plugin: call it off the
-/// async workers.
+/// async workers. Its plugins stay as they are, until a [`Reloads`](super::Reloads) takes care of them.
 ///
 /// # Errors
 /// With the first plugin that cannot be used.
@@ -61,48 +116,48 @@ pub fn build(
     instruments: &Instruments,
 ) -> Result<Chain, BuildError> {
     let mut links = Vec::with_capacity(transforms.len());
+    let mut recipes = Vec::with_capacity(transforms.len());
     for transform in transforms {
         let bytes = bytes_of(&transform.plugin)?;
         let failed = |source| BuildError::Load { plugin: transform.plugin.clone(), source };
-        let (name, manifest) = named(transform, &bytes).map_err(failed)?;
-        let meter = PluginMeter::new(&name, &manifest.version, &digest(&bytes), instruments);
-        let setup = Setup {
-            owner: format!("{pipeline}/{name}"),
-            config: serde_json::Value::Object(transform.config.clone()).to_string(),
-            limits: plugins::limits(&transform.limits),
-            grants: plugins::grants(&transform.grants)
-                .map_err(|source| BuildError::Grants { plugin: name.clone(), source })?,
-            services: Services { metrics: Some(meter.clone()), ..sandbox.services.clone() },
-            name,
-        };
+        let manifest = Manifest::of(&bytes, Kind::Transform).map_err(|refusal| failed(refusal.into()))?;
+        // What the configuration calls it, else what it calls itself.
+        let name = transform.name.clone().unwrap_or_else(|| manifest.name.clone());
+        let digest = digest(&bytes);
+        let meter = PluginMeter::new(&name, &manifest.version, &digest, instruments);
+        let setup = setup(sandbox, pipeline, &name, transform, Some(Arc::clone(&meter)))?;
         let instance = start(sandbox, setup, &bytes).map_err(failed)?;
         let policy = match transform.on_trap {
             raw::OnTrap::Halt => TrapPolicy::Halt,
             raw::OnTrap::DeadLetter => TrapPolicy::DeadLetter,
             raw::OnTrap::Pass => TrapPolicy::Pass,
         };
-        links.push(Link::metered(instance, policy, meter));
+        let edition =
+            Edition { source: transform.plugin.clone(), version: manifest.version.clone(), digest: digest.clone() };
+        let slot = Slot::new(PluginPlace::new(pipeline, &name, edition, instruments));
+        links.push(Link::metered(instance, policy, meter).in_slot(Arc::clone(&slot)));
+        recipes.push(Recipe {
+            pipeline: pipeline.to_owned(),
+            name,
+            transform: transform.clone(),
+            slot,
+            loaded: digest,
+        });
     }
-    Ok(Chain::new(links))
+    Ok(Chain::from_recipes(links, recipes))
 }
 
 /// A bundled name wins over a file of that name: files are named with a path or an extension.
-fn bytes_of(plugin: &str) -> Result<std::borrow::Cow<'static, [u8]>, BuildError> {
+pub(super) fn bytes_of(plugin: &str) -> Result<Cow<'static, [u8]>, BuildError> {
     if let Some(bytes) = bundled::find(plugin) {
         return Ok(bytes.into());
     }
     let path = PathBuf::from(plugin);
-    fs::read(&path).map(Into::into).map_err(|source| BuildError::Read { path, source })
-}
-
-/// What the configuration calls it, else what it calls itself.
-fn named(transform: &raw::Transform, bytes: &[u8]) -> Result<(String, Manifest), LoadError> {
-    let manifest = Manifest::of(bytes, Kind::Transform)?;
-    Ok((transform.name.clone().unwrap_or_else(|| manifest.name.clone()), manifest))
+    read_file(&path).map(Into::into).map_err(|source| BuildError::Read { path, source })
 }
 
 fn start(sandbox: &Sandbox, setup: Setup, bytes: &[u8]) -> Result<Instance<Transform<View>>, LoadError> {
-    let plugin = Arc::new(Plugin::load(&sandbox.engine, &sandbox.cache, bytes, setup)?);
+    let plugin = Arc::new(load(sandbox, setup, bytes)?);
     tracing::info!(
         plugin = plugin.name(),
         version = plugin.manifest().version,
@@ -111,4 +166,8 @@ fn start(sandbox: &Sandbox, setup: Setup, bytes: &[u8]) -> Result<Instance<Trans
         "plugin loaded"
     );
     plugin.start()
+}
+
+pub(super) fn load(sandbox: &Sandbox, setup: Setup, bytes: &[u8]) -> Result<Plugin<Transform<View>>, LoadError> {
+    Plugin::load(&sandbox.engine, &sandbox.cache, bytes, setup)
 }

@@ -6,9 +6,13 @@
 //! belong on a thread of their own.
 
 mod chain;
+mod compare;
 mod load;
 mod native;
 mod sample;
+mod reload;
+mod shadow;
+mod slot;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -19,4 +23,5 @@ pub use chain::{Chain, ChainError, Link, PluginStats, TrapPolicy, Turn};
 pub use load::{BuildError, build};
 pub use native::mask_email;
 pub use sample::Sample;
+pub use reload::{PromoteError, Promoted, ReloadError, Reloads, Report};
 pub use view::View;

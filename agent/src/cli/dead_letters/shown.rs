@@ -120,7 +120,7 @@ fn headers(letter: &StoredDeadLetter) -> Vec<(String, Option<Vec<u8>>)> {
 }
 
 /// Text with control characters escaped: a record must not be able to drive the terminal.
-fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         // Also the invisible characters that turn the direction of text around.

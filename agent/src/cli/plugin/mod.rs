@@ -8,6 +8,7 @@ mod dev;
 mod docs;
 mod inspect;
 mod new;
+mod promote;
 mod test;
 
 use std::io::Write;
@@ -53,6 +54,8 @@ enum Verb {
     Docs(docs::DocsArgs),
     /// Build and replay on every save, and hand what passes to a running agent
     Dev(dev::DevArgs),
+    /// Put the version in a plugin's shadow to work, in a running agent
+    Promote(promote::PromoteArgs),
 }
 
 /// Form of the output.
@@ -102,6 +105,7 @@ pub fn run(args: PluginArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow
         Verb::Inspect(args) => inspect::run(&args, out, err),
         Verb::Docs(args) => docs::run(&args, out, err),
         Verb::Dev(args) => dev::run(&args, out, err),
+        Verb::Promote(args) => promote::run(&args, out),
     }
 }
 

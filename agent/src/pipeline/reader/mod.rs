@@ -126,6 +126,10 @@ impl Reader {
                 return End::Stopped;
             }
             self.notices();
+            if self.chain.settle() {
+                // A new version of a plugin may well be the remedy that is waited for.
+                self.state.takeovers.hurry(Instant::now());
+            }
             self.answers();
             if self.shared.reset_wanted() {
                 self.start_over();

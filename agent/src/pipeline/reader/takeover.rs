@@ -73,6 +73,15 @@ impl TakeOvers {
         self.0.extract_if(.., |(_, stage)| is_due(stage)).map(|(takeover, _)| takeover).collect()
     }
 
+    /// Tries again at this time what waits for a later one.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for (_, stage) in &mut self.0 {
+            if let Stage::Later { at, .. } = stage {
+                *at = now.min(*at);
+            }
+        }
+    }
+
     /// Leaves these partitions out: they went to another agent.
     pub(super) fn forget(&mut self, partitions: &[Partition]) {
         self.0.retain_mut(|(takeover, _)| {

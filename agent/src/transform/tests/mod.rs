@@ -4,6 +4,7 @@ mod author;
 mod bundled;
 mod hostile;
 mod lists;
+mod swapping;
 mod writing;
 
 use std::sync::{Arc, LazyLock};
