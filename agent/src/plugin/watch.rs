@@ -228,6 +228,9 @@ mod tests {
     fn watched(path: &Path) -> Receiver<Vec<PathBuf>> {
         let known = digest(&fs::read(path).unwrap_or_default());
         let mut watch = FileWatch::new([(path.to_owned(), known)]);
+        // Not at some moment of what follows.
+        assert_eq!(watch.look(), Vec::<PathBuf>::new());
+        watch.first = false;
         let (sender, changes) = channel();
         std::thread::spawn(move || while sender.send(watch.changed()).is_ok() {});
         changes
@@ -269,7 +272,7 @@ mod tests {
         let changes = watched(&path);
         for length in 0..10 {
             fs::write(&path, "x".repeat(length)).unwrap();
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(20));
         }
         changes.recv_timeout(SOON).unwrap();
         assert!(changes.recv_timeout(QUIET * 3).is_err(), "it was told more than once");
