@@ -85,8 +85,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn loading(engine: &Engine, config: &str) -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let bytes = bundled::find("mask-fields").ok_or("the plugin is not bundled")?;
-    let load =
-        |cache: &Cache| Plugin::<View>::load(engine, cache, "mask-fields", bytes, Limits::default(), config.to_owned());
+    let load = |cache: &Cache| Plugin::<Transform<View>>::load(engine, cache, bytes, Setup::new("mask-fields", config));
     let timed = |cache: &Cache| {
         let start = Instant::now();
         load(cache).map(|plugin| (start.elapsed(), plugin))

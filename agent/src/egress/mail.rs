@@ -113,7 +113,7 @@ impl Mailer {
             let address: Address = to
                 .parse()
                 .map_err(|_| failure("address", "a recipient is not a plain address such as a@example.org"))?;
-            if !rights.admit(&address.to_string()) {
+            if !rights.admit(address.as_ref()) {
                 return Err(failure("denied", "a recipient is not granted; see `grants: mail: recipients:`"));
             }
             message = message.to(Mailbox::new(None, address));

@@ -245,7 +245,7 @@ mod tests {
         let path = directory.path().join("plugin.wasm");
         fs::write(&path, "one").unwrap();
         let changes = watched(&path);
-        let told = || assert_eq!(changes.recv_timeout(SOON).unwrap(), [path.clone()]);
+        let told = || assert_eq!(changes.recv_timeout(SOON).unwrap(), std::slice::from_ref(&path));
         let quiet = || assert!(changes.recv_timeout(QUIET * 3).is_err());
         fs::write(&path, "two").unwrap();
         told();

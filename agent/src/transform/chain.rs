@@ -375,7 +375,8 @@ impl Chain {
     /// Takes new versions of plugins that wait to be taken; says whether there was one. [`Chain::apply`] does so before each
     /// batch: this is for times without any.
     pub fn settle(&mut self) -> bool {
-        self.links.iter_mut().fold(false, |any, link| link.settle() || any)
+        // Every one is asked, also after one that had news.
+        self.links.iter_mut().map(Link::settle).filter(|taken| *taken).count() > 0
     }
 
     /// Ends the quarantine of every plugin: somebody says that they may try again.

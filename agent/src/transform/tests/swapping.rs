@@ -169,7 +169,7 @@ fn two_hundred_replacements_under_load_lose_double_and_mix_nothing() {
         });
         for swap in 1..=200 {
             put(&path, &versions[swap % 2]);
-            let reports = reloads.changed(&[path.clone()]);
+            let reports = reloads.changed(std::slice::from_ref(&path));
             assert_eq!(reports[0].outcome, Some(ReloadOutcome::Swapped), "{swap}: {reports:?}");
             // The batch at hand is over when the swap is; of the next, one whole is waited for.
             let seen = batches.load(Ordering::Acquire);
@@ -493,7 +493,7 @@ fn a_new_file_in_the_shadow_is_compared_anew_and_a_broken_one_is_told_of() {
     feed(&mut rig, 2);
     let path = rig.directory.path().join("shadow.wasm");
     put(&path, b"\0asm rubbish");
-    assert_eq!(rig.reloads.changed(&[path.clone()]), []);
+    assert_eq!(rig.reloads.changed(std::slice::from_ref(&path)), []);
     let seen = rig.status().shadow.unwrap();
     assert!(seen.why.unwrap().contains("damaged"));
     assert_eq!((seen.events.differs, seen.edition.version.as_str()), (6, "2"), "the one before goes on");
