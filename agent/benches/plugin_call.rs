@@ -6,6 +6,8 @@
 //!
 //!     cargo bench -p whimbrel --bench plugin_call
 
+mod crossing;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +80,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             plain - native
         );
     }
-    loading(&engine, mask)
+    loading(&engine, mask)?;
+    crossing::run(rounds, &BATCHES, EVENTS, |size| decode_all(&records, size), assert_masked)
 }
 
 /// Times of a plugin's life before its first call.
