@@ -11,7 +11,7 @@ check_scripts() {
     want shellcheck has shellcheck
     install_missing
     # What these source is checked along with them (.shellcheckrc).
-    shellcheck --check-sourced x .ci/run tests/support/services/[!s]*.sh tests/support/services/services.sh
+    shellcheck --check-sourced x .ci/run plugin-sdk/examples/*/build.sh tests/support/services/[!s]*.sh tests/support/services/services.sh
 }
 
 # Licences, bans and sources need only the lock file; advisories need RustSec's database from the net.

@@ -148,13 +148,18 @@ impl TextColumn {
         self.offsets.extend(self.offsets.last().copied());
     }
 
-    /// The column as the contract wants it; `None` when a row was not UTF-8 or the text is longer than 4 GiB.
-    pub(super) fn finish(mut self) -> Option<events::Packed> {
+    /// Offsets, text and null bits as the contract wants them; `None` when a row was not UTF-8 or the text is longer
+    /// than 4 GiB.
+    #[must_use]
+    pub fn into_parts(mut self) -> Option<(Vec<u32>, String, Vec<u8>)> {
         if !self.nulls.is_empty() {
             self.nulls.resize(self.rows().div_ceil(8), 0);
         }
         u32::try_from(self.data.len()).ok()?;
-        let data = String::from_utf8(self.data).ok()?;
-        Some(events::Packed { offsets: self.offsets, data, nulls: self.nulls })
+        Some((self.offsets, String::from_utf8(self.data).ok()?, self.nulls))
+    }
+
+    pub(super) fn finish(self) -> Option<events::Packed> {
+        self.into_parts().map(|(offsets, data, nulls)| events::Packed { offsets, data, nulls })
     }
 }

@@ -103,12 +103,13 @@ impl ResourceLimiter for MemoryLimiter {
     }
 
     fn instances(&self) -> usize {
-        // A component is several core instances: its own and the adapters between it and the host.
-        16
+        // A component is several core instances: its own and the adapters between it and the host. Python's is 17, for
+        // its libraries stay apart.
+        64
     }
 
     fn tables(&self) -> usize {
-        16
+        64
     }
 
     fn memories(&self) -> usize {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use wasmparser::{Encoding, Parser, Payload};
 
 /// The custom section's name.
-const SECTION: &str = "whimbrel:manifest";
+pub const SECTION: &str = "whimbrel:manifest";
 
 /// The version of the WIT package this agent speaks.
 const WIT_VERSION: Version = Version::new(0, 1, 0);
@@ -220,7 +220,7 @@ pub enum Refusal {
     #[error("this is not a WebAssembly file; name the `.wasm` component of a plugin")]
     NotWasm,
     /// A core module.
-    #[error("this is a core module, not a component; encode it first, for example with `wasm-tools component new`")]
+    #[error("this is a core module, not a component; encode it first with `whimbrel plugin embed`")]
     CoreModule,
     /// Cut off or damaged.
     #[error("the file is damaged or cut off at byte {at}; copy or build it again")]
@@ -446,7 +446,7 @@ mod tests {
             (
                 "core module",
                 wat::parse_str("(module)").unwrap(),
-                "this is a core module, not a component; encode it first, for example with `wasm-tools component new`",
+                "this is a core module, not a component; encode it first with `whimbrel plugin embed`",
             ),
             (
                 "foreign component",

@@ -39,7 +39,7 @@ pub use engine::Engine;
 pub use fault::{CallError, LoadError, Trap, TrapCause};
 pub use instance::{Instance, Plugin, Setup};
 pub use limits::{Limits, TICK};
-pub use manifest::{Interface, Kind, Manifest, Refusal, Wants};
+pub use manifest::{Interface, Kind, Manifest, Refusal, SECTION, Wants};
 pub use rights::Grants;
 pub use services::{Sandbox, Services};
 pub use state_file::{StateFile, StateFileError};

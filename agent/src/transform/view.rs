@@ -119,6 +119,12 @@ impl View {
         view
     }
 
+    /// The batch as it is now.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
     /// Gives the batch back.
     #[must_use]
     pub fn into_batch(self) -> Batch {

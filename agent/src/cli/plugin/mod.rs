@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod dev;
 mod docs;
+mod embed;
 mod inspect;
 mod new;
 mod promote;
@@ -42,6 +43,8 @@ enum Verb {
     New(new::NewArgs),
     /// Build a crate into a component
     Build(build::BuildArgs),
+    /// Make a plugin of what a compiler of another language than Rust wrote
+    Embed(embed::EmbedArgs),
     /// Check all that the agent checks before it runs a plugin, and start it once
     Check(check::CheckArgs),
     /// Replay cases through the real sandbox and compare what comes out
@@ -99,6 +102,7 @@ pub fn run(args: PluginArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow
     match args.verb {
         Verb::New(args) => new::run(&args, out, err),
         Verb::Build(args) => build::run(args, out, err),
+        Verb::Embed(args) => embed::run(&args, out, err),
         Verb::Check(args) => check::run(&args, out, err),
         Verb::Test(args) => test::run(&args, out, err),
         Verb::Bench(args) => bench::run(&args, out, err),

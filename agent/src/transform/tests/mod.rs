@@ -2,6 +2,7 @@
 
 mod author;
 mod bundled;
+mod guests;
 mod hostile;
 mod lists;
 mod swapping;
