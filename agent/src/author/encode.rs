@@ -91,7 +91,7 @@ fn shape(file: &[u8]) -> Result<Shape, EncodeError> {
     let mut shape = Shape { is_module: false, has_world: false };
     for payload in Parser::new(0).parse_all(file) {
         match payload.map_err(EncodeError::NotWasm)? {
-            Payload::Version { encoding, .. } if encoding == Encoding::Component => return Ok(shape),
+            Payload::Version { encoding: Encoding::Component, .. } => return Ok(shape),
             Payload::Version { .. } => shape.is_module = true,
             Payload::CustomSection(section) if section.name().starts_with(WORLD_SECTION) => shape.has_world = true,
             _ => {}
