@@ -1,5 +1,5 @@
 //! State that the host keeps for plugins, so that it outlives instances. A call's writes are collected beside the store
-//! and reach it together when the call ends well: [`Pending`].
+//! and reach it together when the call ends well: `Pending`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
