@@ -27,7 +27,8 @@ EOF
 
 svc_start() {
     command -v mariadbd >/dev/null || die "no MariaDB server; run ./x setup"
-    mkdir -p "$dir"
+    # A temporary directory of its own: a server that starts removes what another has left in a shared one.
+    mkdir -p "$dir/tmp"
     if [ ! -d "$dir/db/mysql" ]; then
         rm -rf "$dir/db"
         mariadb-install-db --no-defaults "${as[@]}" --datadir="$dir/db" --auth-root-authentication-method=normal \
@@ -36,7 +37,7 @@ svc_start() {
     fi
     write_init
     # The settings Debezium asks for, and what makes a small server of it. Durability is for tests: none.
-    start_bg mariadb mariadbd --no-defaults "${as[@]}" --datadir="$dir/db" --port="$MARIADB_PORT" \
+    start_bg mariadb mariadbd --no-defaults "${as[@]}" --datadir="$dir/db" --tmpdir="$dir/tmp" --port="$MARIADB_PORT" \
         --bind-address=127.0.0.1 --socket="$dir/socket" --pid-file="$dir/server.pid" --init-file="$dir/init.sql" \
         --skip-name-resolve --server-id=1 --log-bin=mariadb-bin --binlog-format=ROW --binlog-row-image=FULL \
         --binlog-row-metadata=FULL --character-set-server=utf8mb4 --default-time-zone=+00:00 \
