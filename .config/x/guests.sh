@@ -47,6 +47,7 @@ run_guests() {
     for language in "${languages[@]}"; do
         say "guest $language"
         PATH=$root/target/debug:$PATH "$examples/$language/build.sh" "$out/$language.wasm"
+        target/debug/whimbrel plugin test "$out/$language.wasm" --case "$examples/replay" || die "$language does not pass the replay"
         files+=("$out/$language.wasm")
     done
     WHIMBREL_GUESTS=$out tested --workspace --lib --bins "${features[@]}" guests_in_other_languages -- --include-ignored --nocapture
