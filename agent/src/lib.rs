@@ -3,7 +3,8 @@
 //!
 //! The modules stand in the order data flows: [`source`] reads records, [`decode`] makes events of them in a [`batch`],
 //! [`transform`] runs the plugin chain through [`plugin`], [`target`] makes rows durable, and [`pipeline`] joins the four;
-//! [`stats`] counts and [`export`] tells. Around them: [`egress`] (what plugins send), [`config`], [`connect`],
+//! [`stats`] counts and [`export`] tells. Around them: [`egress`] (what plugins send), [`registry`] (where they
+//! are pushed to and pulled from), [`config`], [`connect`],
 //! [`runtime`], [`author`], [`cli`], [`demo`].
 //!
 //! # Invariants
@@ -44,6 +45,8 @@ pub mod transform;
 pub mod plugin;
 
 pub mod egress;
+
+pub mod registry;
 
 pub mod target;
 

@@ -205,7 +205,7 @@ pub(crate) fn sandbox(config: &PluginsConfig) -> anyhow::Result<Sandbox> {
     if let Some(path) = &config.state_file {
         services.store = Arc::new(StateFile::copy(path)?);
     }
-    Ok(Sandbox { engine, cache: cache(config), services })
+    Ok(Sandbox { engine, cache: cache(config), services, trust: config.trust.clone() })
 }
 
 /// Where compiled plugins are kept: as configured, else the user's cache directory, else nowhere.

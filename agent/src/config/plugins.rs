@@ -6,6 +6,7 @@ use super::invalid::Invalid;
 use super::raw;
 use super::suggest::nearest;
 use crate::plugin::bundled::BUNDLED;
+use crate::plugin::trust::{Signatures, Trust};
 use crate::plugin::{BreakerLimits, Grants, Limits};
 
 /// A plugin whose whole purpose is that nothing passes it untouched.
@@ -25,6 +26,8 @@ pub struct PluginsConfig {
     pub state_file: Option<PathBuf>,
     /// Whether plugins are loaded again when their files change.
     pub watch: bool,
+    /// Which files may run.
+    pub trust: Trust,
 }
 
 impl TryFrom<&raw::Plugins> for PluginsConfig {
@@ -41,8 +44,34 @@ impl TryFrom<&raw::Plugins> for PluginsConfig {
             cache_dir: raw.cache_dir.clone(),
             state_file: raw.state_file.clone(),
             watch: raw.watch.unwrap_or(true),
+            trust: trust(&raw.trust).map_err(|invalid| invalid.within("trust"))?,
         })
     }
+}
+
+fn trust(raw: &raw::Trust) -> Result<Trust, Invalid> {
+    let is_path = |path: &PathBuf| !path.as_os_str().is_empty() && !path.is_dir();
+    if raw.lock.as_ref().is_some_and(|lock| !is_path(lock)) {
+        return Err(Invalid::new("lock", "not the path of a file", "write the path of a lock file, or leave it out"));
+    }
+    if !raw.keys.iter().all(is_path) {
+        return Err(Invalid::new("keys", "not the path of a file", "write paths of public keys in PEM"));
+    }
+    if raw.signatures != Signatures::Off && raw.lock.is_none() {
+        return Err(Invalid::new(
+            "signatures",
+            "signatures are kept in the lock file, and none is named",
+            "name the one of `whimbrel plugin pull` as `lock`",
+        ));
+    }
+    if raw.signatures == Signatures::Require && raw.keys.is_empty() {
+        return Err(Invalid::new(
+            "signatures",
+            "`require` without a key would refuse every plugin",
+            "name the public keys of those who may sign as `keys`",
+        ));
+    }
+    Ok(Trust { lock: raw.lock.clone(), signatures: raw.signatures, keys: raw.keys.clone() })
 }
 
 /// Checks an entry of a `transform:` list. Whether the plugin takes its own configuration only the plugin knows: that shows

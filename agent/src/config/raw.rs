@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::secret::Secret;
 use super::units::{ByteSize, Millis};
+use crate::plugin::trust::Signatures;
 
 /// Whimbrel's configuration.
 #[derive(Clone, Deserialize, JsonSchema, Default)]
@@ -147,6 +148,20 @@ pub struct Plugins {
     pub state_file: Option<PathBuf>,
     /// Load a plugin again when its file changes. Default true.
     pub watch: Option<bool>,
+    /// Which plugin files may run. Default: any.
+    pub trust: Trust,
+}
+
+/// Which plugin files may run. Bundled plugins always may.
+#[derive(Clone, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trust {
+    /// A lock file of `whimbrel plugin pull`: only what is in it runs.
+    pub lock: Option<PathBuf>,
+    /// What it means when no trusted key signed a plugin. Default `off`.
+    pub signatures: Signatures,
+    /// Public keys of those who may sign, PEM.
+    pub keys: Vec<PathBuf>,
 }
 
 /// A pipeline.

@@ -18,7 +18,7 @@ const WIT_VERSION: Version = Version::new(0, 1, 0);
 const PACKAGE: &str = "whimbrel:plugin/";
 
 /// The largest file taken for a plugin. Interpreted languages bring an engine of 20 MB along.
-pub(super) const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 64 << 20;
 
 /// The layout of the manifest itself.
 const FORMAT: u32 = 1;

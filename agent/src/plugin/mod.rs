@@ -28,6 +28,7 @@ pub mod rights;
 pub mod services;
 mod state_file;
 pub mod store;
+pub mod trust;
 pub mod watch;
 mod world;
 
@@ -39,7 +40,7 @@ pub use engine::Engine;
 pub use fault::{CallError, LoadError, Trap, TrapCause};
 pub use instance::{Instance, Plugin, Setup};
 pub use limits::{Limits, TICK};
-pub use manifest::{Interface, Kind, Manifest, Refusal, SECTION, Wants};
+pub use manifest::{Interface, Kind, MAX_BYTES, Manifest, Refusal, SECTION, Wants};
 pub use rights::Grants;
 pub use services::{Sandbox, Services};
 pub use state_file::{StateFile, StateFileError};

@@ -10,6 +10,7 @@ use super::egress::Egress;
 use super::engine::Engine;
 use super::fault::TrapCause;
 use super::store::{Memory, StateStore};
+use super::trust::Trust;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -78,6 +79,8 @@ pub struct Sandbox {
     pub cache: Cache,
     /// Serves them.
     pub services: Services,
+    /// Says which files may run.
+    pub trust: Trust,
 }
 
 fn system_ms() -> i64 {

@@ -10,6 +10,7 @@ use super::slot::Slot;
 use super::view::View;
 use crate::config::{invalid::Invalid, plugins, raw};
 use crate::plugin::services::MetricSink;
+use crate::plugin::trust::{Trust, Untrusted};
 use crate::plugin::watch::read_file;
 use crate::plugin::{
     Instance, Kind, LoadError, Manifest, Plugin, Sandbox, Services, Setup, Transform, bundled, digest,
@@ -27,6 +28,15 @@ pub enum BuildError {
         /// The system's words.
         #[source]
         source: std::io::Error,
+    },
+    /// The lock file or the keys of those who may sign forbid it.
+    #[error("plugin {plugin} is not trusted here")]
+    Untrusted {
+        /// What the configuration calls it.
+        plugin: String,
+        /// Why.
+        #[source]
+        source: Untrusted,
     },
     /// What it was granted makes no sense.
     #[error("cannot use plugin {plugin}")]
@@ -118,7 +128,7 @@ pub fn build(
     let mut links = Vec::with_capacity(transforms.len());
     let mut recipes = Vec::with_capacity(transforms.len());
     for transform in transforms {
-        let bytes = bytes_of(&transform.plugin)?;
+        let bytes = bytes_of(&transform.plugin, &sandbox.trust)?;
         let failed = |source| BuildError::Load { plugin: transform.plugin.clone(), source };
         let manifest = Manifest::of(&bytes, Kind::Transform).map_err(|refusal| failed(refusal.into()))?;
         // What the configuration calls it, else what it calls itself.
@@ -147,13 +157,16 @@ pub fn build(
     Ok(Chain::from_recipes(links, recipes))
 }
 
-/// A bundled name wins over a file of that name: files are named with a path or an extension.
-pub(super) fn bytes_of(plugin: &str) -> Result<Cow<'static, [u8]>, BuildError> {
+/// A bundled name wins over a file of that name: files are named with a path or an extension. Bundled plugins are as
+/// trusted as this program; a file must be admitted.
+pub(super) fn bytes_of(plugin: &str, trust: &Trust) -> Result<Cow<'static, [u8]>, BuildError> {
     if let Some(bytes) = bundled::find(plugin) {
         return Ok(bytes.into());
     }
     let path = PathBuf::from(plugin);
-    read_file(&path).map(Into::into).map_err(|source| BuildError::Read { path, source })
+    let bytes = read_file(&path).map_err(|source| BuildError::Read { path, source })?;
+    trust.admit(plugin, &bytes).map_err(|source| BuildError::Untrusted { plugin: plugin.to_owned(), source })?;
+    Ok(bytes.into())
 }
 
 fn start(sandbox: &Sandbox, setup: Setup, bytes: &[u8]) -> Result<Instance<Transform<View>>, LoadError> {

@@ -61,7 +61,11 @@ impl ReloadError {
     const fn outcome(&self) -> ReloadOutcome {
         match self {
             Self::Build(BuildError::Read { .. }) => ReloadOutcome::Unreadable,
-            Self::Build(BuildError::Grants { .. } | BuildError::Load { source: LoadError::Refused(_), .. }) => {
+            Self::Build(
+                BuildError::Grants { .. }
+                | BuildError::Untrusted { .. }
+                | BuildError::Load { source: LoadError::Refused(_), .. },
+            ) => {
                 ReloadOutcome::Refused
             }
             Self::Build(BuildError::Load { .. }) | Self::State(_) => ReloadOutcome::Failed,
@@ -280,7 +284,7 @@ impl Reloads {
         self.shadows += 1;
         let number = self.shadows;
         let sample = configured.sample.unwrap_or(1.0);
-        let started = bytes_of(&configured.plugin).map_err(|error| chain(&error)).and_then(|bytes| {
+        let started = bytes_of(&configured.plugin, &self.sandbox.trust).map_err(|error| chain(&error)).and_then(|bytes| {
             let known = recipe.slot.shadow().is_some_and(|shadow| shadow.plugin.digest() == digest(&bytes));
             if known {
                 return Ok(None);
@@ -340,7 +344,7 @@ fn check(wanted: Conditions, events: &Compared) -> Result<(), PromoteError> {
 
 /// Puts what stands in the file in the place of what works, unless it is the same.
 fn replace(sandbox: &Sandbox, instruments: &Instruments, recipe: &mut Recipe) -> Result<Done, ReloadError> {
-    let bytes: Cow<'static, [u8]> = bytes_of(&recipe.transform.plugin)?;
+    let bytes: Cow<'static, [u8]> = bytes_of(&recipe.transform.plugin, &sandbox.trust)?;
     let digest = digest(&bytes);
     // After a promotion the file holds what it held when it was loaded, and what works is something else.
     if digest == recipe.loaded || digest == recipe.slot.place.status().edition.digest {

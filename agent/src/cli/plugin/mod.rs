@@ -10,7 +10,11 @@ mod embed;
 mod inspect;
 mod new;
 mod promote;
+mod pull;
+mod push;
 mod test;
+mod trusted;
+mod verify;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -59,6 +63,12 @@ enum Verb {
     Dev(dev::DevArgs),
     /// Put the version in a plugin's shadow to work, in a running agent
     Promote(promote::PromoteArgs),
+    /// Put a plugin into an OCI registry, signed if wanted
+    Push(push::PushArgs),
+    /// Get a plugin from an OCI registry, and keep its digest in the lock file
+    Pull(pull::PullArgs),
+    /// Check plugins against the lock file and the keys of those who may sign
+    Verify(verify::VerifyArgs),
 }
 
 /// Form of the output.
@@ -110,6 +120,9 @@ pub fn run(args: PluginArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow
         Verb::Docs(args) => docs::run(&args, out, err),
         Verb::Dev(args) => dev::run(&args, out, err),
         Verb::Promote(args) => promote::run(&args, out),
+        Verb::Push(args) => push::run(&args, out, err),
+        Verb::Pull(args) => pull::run(&args, out),
+        Verb::Verify(args) => verify::run(&args, out),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{ENGINE, batch_of, instruments, text};
 use crate::batch::{Batch, Image};
 use crate::config::raw;
 use crate::event::Op;
+use crate::plugin::trust::Trust;
 use crate::plugin::fixture::{component, module};
 use crate::plugin::{Cache, Sandbox, Services, digest};
 use crate::stats::{Compared, Conditions, Instruments, PluginStatus, ReloadOutcome};
@@ -87,7 +88,7 @@ impl Rig {
         entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let entry: raw::Transform = serde_json::from_value(entry).unwrap();
         let cache = Cache::at(directory.path().join("cache"));
-        let sandbox = Sandbox { engine: ENGINE.clone(), cache, services: Services::default() };
+        let sandbox = Sandbox { engine: ENGINE.clone(), cache, services: Services::default(), trust: Trust::default() };
         let instruments = instruments();
         let mut chain = build(&sandbox, "shop", &[entry], &instruments).unwrap();
         let mut reloads = Reloads::new(sandbox.clone(), instruments.clone());
