@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::setting;
 
@@ -15,7 +16,7 @@ pub(crate) struct Services {
     settings: Vec<(&'static str, &'static str)>,
 }
 
-const PORTS: [&str; 8] = [
+const PORTS: [&str; 9] = [
     "KAFKA_PORT",
     "KAFKA_CONTROLLER_PORT",
     "KAFKA_SASL_PORT",
@@ -24,10 +25,11 @@ const PORTS: [&str; 8] = [
     "PG_PORT",
     "MONGO_PORT",
     "MARIADB_PORT",
+    "REGISTRY_PORT",
 ];
 
 impl Services {
-    /// Starts these (`kafka`, `postgres`, `mongo`, `mariadb`).
+    /// Starts these (`kafka`, `postgres`, `mongo`, `mariadb`, `registry`).
     pub(crate) fn start(names: &[&'static str]) -> Self {
         Self::start_with(names, &[])
     }
@@ -84,9 +86,12 @@ impl Drop for Services {
     }
 }
 
-/// Ports nobody listens on now, below the range the kernel hands out to clients.
+/// Ports nobody listens on now, below the range the kernel hands out to clients. No two calls give the same: the servers
+/// of tests that start together listen only later.
 fn free_ports(count: usize) -> Vec<u16> {
-    let start = 30_000 - u16::try_from(std::process::id() % 2_000).unwrap();
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let start = 28_000 + u16::try_from(std::process::id() % 2_000).unwrap();
+    let next = || Some(start + GIVEN.fetch_add(1, Ordering::Relaxed));
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (start..32_000).filter(free).take(count).collect()
+    std::iter::from_fn(next).filter(free).take(count).collect()
 }

@@ -96,13 +96,15 @@ impl Registry {
     pub fn of(reference: &Reference, options: &Options) -> Result<Self, RegistryError> {
         let host = reference.resolve_registry();
         let plain = options.plain_http || (options.ca.is_none() && is_loopback(host));
-        let certificates = options.ca.as_ref().map(|path| {
+        let mut certificates = Vec::new();
+        if let Some(path) = &options.ca {
             let failed = |source| RegistryError::Ca { path: path.display().to_string(), source };
-            Ok(Certificate { encoding: CertificateEncoding::Pem, data: std::fs::read(path).map_err(failed)? })
-        });
+            let data = std::fs::read(path).map_err(failed)?;
+            certificates.push(Certificate { encoding: CertificateEncoding::Pem, data });
+        }
         let config = ClientConfig {
             protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-            extra_root_certificates: certificates.transpose()?.into_iter().collect(),
+            extra_root_certificates: certificates,
             connect_timeout: Some(CONNECT),
             read_timeout: Some(READ),
             user_agent: concat!("whimbrel/", env!("CARGO_PKG_VERSION")),
@@ -342,7 +344,9 @@ fn told(reference: &Reference, error: &OciDistributionError) -> RegistryError {
             };
             RegistryError::Unreachable { reference: name, why: chain(request), hint }
         }
-        OciDistributionError::DigestError(digest) => RegistryError::Spoiled { reference: name, why: digest.to_string() },
+        OciDistributionError::DigestError(digest) => {
+            RegistryError::Spoiled { reference: name, why: digest.to_string() }
+        }
         error => RegistryError::Odd { reference: name, why: error.to_string() },
     }
 }
@@ -356,7 +360,8 @@ mod tests {
         for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["localhost.example.org", "10.0.0.1:5000", "registry.example.org", "[::2]:5000", "127.example.org"] {
+        for host in ["localhost.example.org", "10.0.0.1:5000", "registry.example.org", "[::2]:5000", "127.example.org"]
+        {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -20,7 +20,9 @@ use crate::plugin::trust::signature::KeyError;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The reference is none.
-    #[error("`{reference}` is no reference to a plugin in a registry: {why}; write HOST[:PORT]/NAME[:TAG][@sha256:DIGEST]")]
+    #[error(
+        "`{reference}` is no reference to a plugin in a registry: {why}; write HOST[:PORT]/NAME[:TAG][@sha256:DIGEST]"
+    )]
     Reference {
         /// As it was said.
         reference: String,
@@ -44,7 +46,9 @@ pub enum RegistryError {
         why: String,
     },
     /// The registry wants to know who asks, or does not let this user.
-    #[error("{reference}: the registry refuses ({why}); log in with `docker login {host}`, or ask its owner for the right to do this")]
+    #[error(
+        "{reference}: the registry refuses ({why}); log in with `docker login {host}`, or ask its owner for the right to do this"
+    )]
     Refused {
         /// What was asked for.
         reference: String,
@@ -95,7 +99,9 @@ pub enum RegistryError {
         most: u64,
     },
     /// What came is not what was announced.
-    #[error("{reference}: what the registry sent is not what its digest says ({why}); ask its owner to look after it, and do not use it")]
+    #[error(
+        "{reference}: what the registry sent is not what its digest says ({why}); ask its owner to look after it, and do not use it"
+    )]
     Spoiled {
         /// What was asked for.
         reference: String,

@@ -65,9 +65,7 @@ impl ReloadError {
                 BuildError::Grants { .. }
                 | BuildError::Untrusted { .. }
                 | BuildError::Load { source: LoadError::Refused(_), .. },
-            ) => {
-                ReloadOutcome::Refused
-            }
+            ) => ReloadOutcome::Refused,
             Self::Build(BuildError::Load { .. }) | Self::State(_) => ReloadOutcome::Failed,
             Self::Trapped { .. } | Self::FailedAll { .. } => ReloadOutcome::Canary,
         }
@@ -284,17 +282,18 @@ impl Reloads {
         self.shadows += 1;
         let number = self.shadows;
         let sample = configured.sample.unwrap_or(1.0);
-        let started = bytes_of(&configured.plugin, &self.sandbox.trust).map_err(|error| chain(&error)).and_then(|bytes| {
-            let known = recipe.slot.shadow().is_some_and(|shadow| shadow.plugin.digest() == digest(&bytes));
-            if known {
-                return Ok(None);
-            }
-            let plugin = Arc::new(self.shadow_plugin(recipe, configured, &bytes).map_err(|error| chain(&error))?);
-            let edition = edition(&plugin, &configured.plugin);
-            let instance = plugin.start().map_err(|error| chain(&error))?;
-            let shadow = Shadow::start(instance, sample, number, place, &self.instruments);
-            Ok(Some((shadow.map_err(|error| error.to_string())?, edition)))
-        });
+        let started =
+            bytes_of(&configured.plugin, &self.sandbox.trust).map_err(|error| chain(&error)).and_then(|bytes| {
+                let known = recipe.slot.shadow().is_some_and(|shadow| shadow.plugin.digest() == digest(&bytes));
+                if known {
+                    return Ok(None);
+                }
+                let plugin = Arc::new(self.shadow_plugin(recipe, configured, &bytes).map_err(|error| chain(&error))?);
+                let edition = edition(&plugin, &configured.plugin);
+                let instance = plugin.start().map_err(|error| chain(&error))?;
+                let shadow = Shadow::start(instance, sample, number, place, &self.instruments);
+                Ok(Some((shadow.map_err(|error| error.to_string())?, edition)))
+            });
         match started {
             Ok(None) => place.not_shadowed(&configured.plugin, None),
             Ok(Some((shadow, edition))) => {

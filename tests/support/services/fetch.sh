@@ -3,7 +3,7 @@
 # machine has them set up. What is there already, in the version asked for, is left alone.
 # Programs from the system's own packages (java, maven, PostgreSQL, Go, python3-venv) are not
 # installed here: `./x setup` does that.
-# Usage: fetch.sh [kafka] [mongo] [prometheus] [otelcol]   (no argument: all)
+# Usage: fetch.sh [kafka] [mongo] [prometheus] [registry] [otelcol]   (no argument: all)
 set -euo pipefail
 . "$(dirname "$0")/service.sh"
 
@@ -52,21 +52,32 @@ download_deb() { (cd "$1" && apt-get download -q -o APT::Sandbox::User="$(id -un
 
 # Debian's package unpacked, not installed: installing it would start a server for the whole
 # machine at every boot, and would need root.
-fetch_prometheus() {
-    [ ! -x "$SVC_HOME/prometheus/usr/bin/prometheus" ] || return 0
-    ! command -v prometheus >/dev/null || return 0
+unpack_deb() { # PACKAGE INTO
     need apt-get; need dpkg
-    say "fetching Prometheus (30 MB)"
-    local dir=$SVC_HOME/prometheus.part
+    local dir=$SVC_HOME/$2.part
     rm -rf "$dir"
     mkdir -p "$dir"
     # Images often come without package lists.
-    download_deb "$dir" prometheus || { [ "$(id -u)" = 0 ] && apt-get update -q && download_deb "$dir" prometheus; } \
-        || die "apt-get download prometheus failed; as root run: apt-get update"
-    dpkg -x "$dir"/prometheus_*.deb "$dir"
+    download_deb "$dir" "$1" || { [ "$(id -u)" = 0 ] && apt-get update -q && download_deb "$dir" "$1"; } \
+        || die "apt-get download $1 failed; as root run: apt-get update"
+    dpkg -x "$dir/$1"_*.deb "$dir"
     rm "$dir"/*.deb
-    rm -rf "$SVC_HOME/prometheus"
-    mv "$dir" "$SVC_HOME/prometheus"
+    rm -rf "${SVC_HOME:?}/$2"
+    mv "$dir" "$SVC_HOME/$2"
+}
+
+fetch_prometheus() {
+    [ ! -x "$SVC_HOME/prometheus/usr/bin/prometheus" ] || return 0
+    ! command -v prometheus >/dev/null || return 0
+    say "fetching Prometheus (30 MB)"
+    unpack_deb prometheus prometheus
+}
+
+fetch_registry() { # OCI registry
+    [ ! -x "$SVC_HOME/registry/usr/bin/docker-registry" ] || return 0
+    ! command -v docker-registry >/dev/null || return 0
+    say "fetching an OCI registry (5 MB)"
+    unpack_deb docker-registry registry
 }
 
 fetch_otelcol() {
@@ -95,7 +106,7 @@ fetch_otelcol() {
     touch "$stamp"
 }
 
-[ $# -gt 0 ] || set -- kafka mongo prometheus otelcol
+[ $# -gt 0 ] || set -- kafka mongo prometheus registry otelcol
 mkdir -p "$SVC_HOME"
 exec 9>"$SVC_HOME/fetch.lock"
 flock -n 9 || { say "waiting for another fetch into $SVC_HOME"; flock 9; }

@@ -27,7 +27,9 @@ pub enum NoArtifact {
     #[error("it is an index of several artifacts; name one of them by its digest")]
     Index,
     /// It is something else.
-    #[error("it is no component but {0}; push plugins with `whimbrel plugin push`, or any tool that writes one layer of type {COMPONENT}")]
+    #[error(
+        "it is no component but {0}; push plugins with `whimbrel plugin push`, or any tool that writes one layer of type {COMPONENT}"
+    )]
     Foreign(String),
     /// It has a component among other layers.
     #[error("it has {0} layers, and a plugin is one; push it with `whimbrel plugin push`")]
@@ -102,7 +104,9 @@ mod tests {
     use super::*;
 
     fn manifest(layers: &str) -> String {
-        format!(r#"{{"schemaVersion":2,"config":{{"mediaType":"{CONFIG}","digest":"sha256:0","size":2}},"layers":[{layers}]}}"#)
+        format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"{CONFIG}","digest":"sha256:0","size":2}},"layers":[{layers}]}}"#
+        )
     }
 
     fn layer(media_type: &str, digest: &str) -> String {

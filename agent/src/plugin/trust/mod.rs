@@ -56,12 +56,14 @@ pub enum Untrusted {
     )]
     Unsigned,
     /// Somebody else signed it.
-    #[error("none of its {0} signatures is by a key that is trusted here; add the key that signed it, or sign it with one of these")]
+    #[error(
+        "none of its {0} signatures is by a key that is trusted here; add the key that signed it, or sign it with one of these"
+    )]
     Foreign(usize),
 }
 
 /// What is trusted here.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trust {
     /// The lock file; none: any file's digest will do.
     pub lock: Option<PathBuf>,

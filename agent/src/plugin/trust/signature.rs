@@ -30,13 +30,19 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// It is no public key of the one kind there is.
-    #[error("{0} is no public key for ECDSA over P-256 in PEM; `openssl ec -in KEY -pubout` and `cosign generate-key-pair` write one")]
+    #[error(
+        "{0} is no public key for ECDSA over P-256 in PEM; `openssl ec -in KEY -pubout` and `cosign generate-key-pair` write one"
+    )]
     Public(String),
     /// It is no private key of the one kind there is.
-    #[error("{0} is no private key for ECDSA over P-256 in PEM; `openssl ecparam -name prime256v1 -genkey -noout` writes one")]
+    #[error(
+        "{0} is no private key for ECDSA over P-256 in PEM; `openssl ecparam -name prime256v1 -genkey -noout` writes one"
+    )]
     Private(String),
     /// It is locked by a password.
-    #[error("{0} is encrypted; sign with the tool that made it (`cosign sign --key`), its signatures are read here too, or decrypt it")]
+    #[error(
+        "{0} is encrypted; sign with the tool that made it (`cosign sign --key`), its signatures are read here too, or decrypt it"
+    )]
     Encrypted(String),
 }
 
