@@ -6,6 +6,7 @@ mod guests;
 mod hostile;
 mod lists;
 mod swapping;
+mod trusted;
 mod writing;
 
 use std::sync::{Arc, LazyLock};
