@@ -57,21 +57,26 @@ fn trust(raw: &raw::Trust) -> Result<Trust, Invalid> {
     if !raw.keys.iter().all(is_path) {
         return Err(Invalid::new("keys", "not the path of a file", "write paths of public keys in PEM"));
     }
-    if raw.signatures != Signatures::Off && raw.lock.is_none() {
+    let signatures = match raw.signatures {
+        raw::Signatures::Require => Signatures::Require,
+        raw::Signatures::Warn => Signatures::Warn,
+        raw::Signatures::Off => Signatures::Off,
+    };
+    if signatures != Signatures::Off && raw.lock.is_none() {
         return Err(Invalid::new(
             "signatures",
             "signatures are kept in the lock file, and none is named",
             "name the one of `whimbrel plugin pull` as `lock`",
         ));
     }
-    if raw.signatures == Signatures::Require && raw.keys.is_empty() {
+    if signatures == Signatures::Require && raw.keys.is_empty() {
         return Err(Invalid::new(
             "signatures",
             "`require` without a key would refuse every plugin",
             "name the public keys of those who may sign as `keys`",
         ));
     }
-    Ok(Trust { lock: raw.lock.clone(), signatures: raw.signatures, keys: raw.keys.clone() })
+    Ok(Trust { lock: raw.lock.clone(), signatures, keys: raw.keys.clone() })
 }
 
 /// Checks an entry of a `transform:` list. Whether the plugin takes its own configuration only the plugin knows: that shows

@@ -13,7 +13,6 @@ use serde::Deserialize;
 
 use super::secret::Secret;
 use super::units::{ByteSize, Millis};
-use crate::plugin::trust::Signatures;
 
 /// Whimbrel's configuration.
 #[derive(Clone, Deserialize, JsonSchema, Default)]
@@ -150,6 +149,19 @@ pub struct Plugins {
     pub watch: Option<bool>,
     /// Which plugin files may run. Default: any.
     pub trust: Trust,
+}
+
+/// What it means when no trusted key signed a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Signatures {
+    /// The plugin is refused.
+    Require,
+    /// It is said in the log, and the plugin is taken.
+    Warn,
+    /// Signatures are not looked at.
+    #[default]
+    Off,
 }
 
 /// Which plugin files may run. Bundled plugins always may.

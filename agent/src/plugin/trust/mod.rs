@@ -8,16 +8,13 @@ pub mod signature;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use self::lock::{Lock, LockError, Locked, Torn};
 use self::signature::{KeyError, PublicKey};
 use super::cache::digest;
 
 /// What a missing or foreign signature means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Signatures {
     /// The plugin is refused.
     Require,
