@@ -1,6 +1,7 @@
 //! From one end to the other, through real servers: PostgreSQL, Debezium in Kafka Connect, Kafka, the agent as a process
 //! with a plugin, MongoDB and PostgreSQL.
 
+mod author;
 mod changes;
 mod compare;
 mod connectors;

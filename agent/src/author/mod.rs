@@ -7,6 +7,8 @@ pub mod build;
 pub mod check;
 pub mod component;
 pub mod encode;
+#[cfg(test)]
+mod released;
 pub mod replay;
 pub mod scaffold;
 pub mod schema;
