@@ -279,7 +279,7 @@ impl<W: World> Instance<W> {
         run: impl FnOnce(&W::Exports, &mut Store<State<W::Loan>>) -> wasmtime::Result<Result<R, Failure>>,
     ) -> (W::Loan, Result<R, CallError>) {
         let begun = Instant::now();
-        let (loan, outcome) = self.call_uncounted(loan, run);
+        let (loan, outcome) = self.call_uncounted(begun, loan, run);
         let (word, trap) = match &outcome {
             Ok(_) => ("ok", None),
             Err(CallError::Refused(_)) => ("error", None),
@@ -300,6 +300,7 @@ impl<W: World> Instance<W> {
     /// Like [`Instance::call`] for calls whose traps the caller looks into before it counts them.
     pub(super) fn call_uncounted<R>(
         &mut self,
+        now: Instant,
         loan: W::Loan,
         run: impl FnOnce(&W::Exports, &mut Store<State<W::Loan>>) -> wasmtime::Result<Result<R, Failure>>,
     ) -> (W::Loan, Result<R, CallError>) {
@@ -322,7 +323,7 @@ impl<W: World> Instance<W> {
             },
         };
         live.store.data_mut().loan = Some(loan);
-        live.store.data_mut().begin(&setup.limits);
+        live.store.data_mut().begin(now, &setup.limits);
         live.store.set_epoch_deadline(setup.limits.ticks());
         fill(&mut live.store, &self.plugin.engine);
         let answer = run(&live.exports, &mut live.store);
@@ -339,7 +340,7 @@ impl<W: World> Instance<W> {
             Err(error) => Err(CallError::Trapped(trap_of(&error, live.store.data()))),
         };
         let trapped = matches!(outcome, Err(CallError::Trapped(_)));
-        if !trapped && !live.is_spent(&setup.limits) {
+        if !trapped && !live.is_spent(now, &setup.limits) {
             self.live = Some(live);
         }
         (loan, outcome)
@@ -363,8 +364,9 @@ impl<W: World> Live<W> {
     }
 
     /// Whether the next call should get a fresh instance: memory of a guest never shrinks, and what leaks in it ends so.
-    fn is_spent(&self, limits: &Limits) -> bool {
-        self.started.elapsed() >= limits.recycle_after || self.store.data().memory.used > limits.recycle_above()
+    fn is_spent(&self, now: Instant, limits: &Limits) -> bool {
+        now.saturating_duration_since(self.started) >= limits.recycle_after
+            || self.store.data().memory.used > limits.recycle_above()
     }
 }
 

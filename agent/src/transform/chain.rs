@@ -80,7 +80,7 @@ pub struct Turn {
     pub plugin: Arc<str>,
     /// When it got the batch.
     pub begun: SystemTime,
-    /// How long it had it.
+    /// How long its calls took, in all.
     pub took: Duration,
     /// How many events it saw.
     pub events: usize,
@@ -179,10 +179,14 @@ impl Link {
     }
 
     fn call(&mut self, view: View) -> (View, Result<(), CallError>) {
-        let start = Instant::now();
-        let (view, outcome) = self.instance.apply(view);
-        let took = start.elapsed();
+        let begun = Instant::now();
+        let (view, outcome) = self.instance.apply_at(begun, view);
+        let took = begun.elapsed();
         self.stats.calls += 1;
+        if let Some(turn) = &mut self.turn {
+            turn.calls += 1;
+            turn.took += took;
+        }
         self.stats.busy += took;
         self.stats.memory = self.instance.memory();
         let word = match &outcome {
@@ -206,17 +210,16 @@ impl Link {
 
     /// Lets the plugin work on a batch. Blocks for as long as it takes.
     pub(super) fn apply(&mut self, mut view: View) -> (View, Result<(), ChainError>) {
-        view.plugin.clone_from(&self.stats.plugin);
+        let plugin = Arc::clone(self.instance.plugin().shared_name());
+        view.plugin = Some(Arc::clone(&plugin));
         view.show_kept();
         if view.is_empty() {
             return (view, Ok(()));
         }
         let rows: Vec<u32> = view.shown().to_vec();
         let errands = self.slot.as_ref().map(|slot| slot.before(&view.batch, rows.len()));
-        let (begun, clock, calls) = (SystemTime::now(), Instant::now(), self.stats.calls);
-        let plugin = Arc::clone(self.instance.plugin().shared_name());
-        self.turn =
-            Some(Turn { plugin, begun, took: Duration::ZERO, events: rows.len(), calls: 0, traps: 0, cause: None });
+        let (begun, took) = (SystemTime::now(), Duration::ZERO);
+        self.turn = Some(Turn { plugin, begun, took, events: rows.len(), calls: 0, traps: 0, cause: None });
         let (mut view, outcome) = self.call(view);
         let mut result = Ok(());
         if let Err(error) = outcome {
@@ -234,10 +237,6 @@ impl Link {
             };
         }
         let failed = self.count(&view, &rows);
-        if let Some(turn) = &mut self.turn {
-            turn.took = clock.elapsed();
-            turn.calls = self.stats.calls - calls;
-        }
         if let (Some(slot), Some(errands), Ok(())) = (&self.slot, errands, &result) {
             slot.after(errands, &view.batch, &rows, failed);
         }
@@ -360,7 +359,7 @@ impl Chain {
             return Ok(());
         }
         self.settle();
-        let mut view = View::new(mem::take(batch));
+        let mut view = View::closed(mem::take(batch));
         let mut result = Ok(());
         for link in &mut self.links {
             (view, result) = link.apply(view);

@@ -16,7 +16,7 @@ use crate::plugin::{ColumnPath, Dictionary, EventBatch, Failure, Image, TextColu
 pub struct View {
     pub(super) batch: Batch,
     /// The plugin at work, for the reasons it gives; empty outside a chain.
-    pub(super) plugin: String,
+    pub(super) plugin: Option<Arc<str>>,
     /// The events the plugin sees, by their place in the batch.
     rows: Vec<u32>,
     undo: Vec<Undo>,
@@ -113,10 +113,15 @@ impl View {
     /// A view of the events that are changes and still kept.
     #[must_use]
     pub fn new(batch: Batch) -> Self {
-        let start = Lengths::of(&batch);
-        let mut view = View { batch, plugin: String::new(), rows: Vec::new(), undo: Vec::new(), start };
+        let mut view = View::closed(batch);
         view.show_kept();
         view
+    }
+
+    /// A view that shows nothing yet.
+    pub(super) fn closed(batch: Batch) -> Self {
+        let start = Lengths::of(&batch);
+        View { batch, plugin: None, rows: Vec::new(), undo: Vec::new(), start }
     }
 
     /// The batch as it is now.
@@ -375,8 +380,8 @@ impl EventBatch for View {
 
     fn fail_row(&mut self, row: usize, reason: Failure) {
         let _ = self.event_mut(row);
-        let colon = if self.plugin.is_empty() { "" } else { ": " };
-        let message = format!("{}{colon}{}: {}", self.plugin, reason.code, reason.message);
+        let (plugin, colon) = self.plugin.as_ref().map_or(("", ""), |plugin| (&**plugin, ": "));
+        let message = format!("{plugin}{colon}{}: {}", reason.code, reason.message);
         self.batch.fail(self.at(row), Reason::TransformFailed, message);
     }
 

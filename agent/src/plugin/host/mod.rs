@@ -98,8 +98,8 @@ impl<L> State<L> {
     }
 
     /// A call begins: what the last one left behind is gone.
-    pub(super) fn begin(&mut self, limits: &Limits) {
-        self.deadline = Instant::now() + limits.call;
+    pub(super) fn begin(&mut self, now: Instant, limits: &Limits) {
+        self.deadline = now + limits.call;
         self.secrets.forget();
         self.writable = limits.output.saturating_mul(WRITES);
         // What the guest survived in an earlier call does not explain how this one ends.

@@ -1,6 +1,7 @@
 //! Transforms: the batch is lent for the call, and what was written stands only when the call ended well.
 
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker, Resource};
@@ -43,8 +44,13 @@ impl<B: EventBatch> Instance<Transform<B>> {
     /// # Errors
     /// When the plugin refused the batch, or trapped: then this instance is gone and the next call starts another.
     pub fn apply(&mut self, batch: B) -> (B, Result<(), CallError>) {
+        self.apply_at(Instant::now(), batch)
+    }
+
+    /// The same for a caller that has just looked at the clock. With batches of one event a look is some percent of a call.
+    pub(crate) fn apply_at(&mut self, now: Instant, batch: B) -> (B, Result<(), CallError>) {
         let alone = batch.len() == 1;
-        let (mut batch, outcome) = self.call_uncounted(batch, |exports, store| {
+        let (mut batch, outcome) = self.call_uncounted(now, batch, |exports, store| {
             exports.whimbrel_plugin_transform().call_apply(store, Resource::new_borrow(0))
         });
         if alone && matches!(outcome, Err(CallError::Trapped(_))) {
