@@ -9,6 +9,7 @@ mod demo;
 mod from_mongodb;
 mod from_mysql;
 mod kill;
+mod record;
 mod reload;
 mod stage;
 mod watch;

@@ -157,7 +157,7 @@ fn start_all(
     if let Some(path) = &config.plugins.state_file {
         sandbox.services.store = Arc::new(StateFile::open(path)?);
     }
-    let mut reloads = Reloads::new(sandbox.clone(), instruments.clone());
+    let mut reloads = Reloads::new(sandbox.clone(), instruments.clone()).recording(config.plugins.record);
     let start = |pipeline| start(pipeline, &sandbox, instruments, traces, Some(&mut reloads));
     let pipelines = config.pipelines.iter().map(start).collect::<anyhow::Result<_>>()?;
     Ok((pipelines, reloads))

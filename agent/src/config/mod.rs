@@ -20,6 +20,7 @@ pub mod secret;
 mod suggest;
 pub mod units;
 pub mod validated;
+pub mod written;
 mod yaml;
 
 #[cfg(test)]

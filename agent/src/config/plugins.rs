@@ -25,6 +25,8 @@ pub struct PluginsConfig {
     pub state_file: Option<PathBuf>,
     /// Whether plugins are loaded again when their files change.
     pub watch: bool,
+    /// What may be taken from this agent as a replay case.
+    pub record: raw::Record,
 }
 
 impl TryFrom<&raw::Plugins> for PluginsConfig {
@@ -41,6 +43,7 @@ impl TryFrom<&raw::Plugins> for PluginsConfig {
             cache_dir: raw.cache_dir.clone(),
             state_file: raw.state_file.clone(),
             watch: raw.watch.unwrap_or(true),
+            record: raw.record,
         })
     }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::secret::Secret;
 use super::units::{ByteSize, Millis};
+use super::written::Written;
 
 /// Whimbrel's configuration.
 #[derive(Clone, Deserialize, JsonSchema, Default)]
@@ -147,6 +148,21 @@ pub struct Plugins {
     pub state_file: Option<PathBuf>,
     /// Load a plugin again when its file changes. Default true.
     pub watch: Option<bool>,
+    /// What `whimbrel plugin record` may take from this agent. Default `redacted`.
+    pub record: Record,
+}
+
+/// What may be taken from a running agent as a replay case.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// Nothing.
+    Off,
+    /// The shape of a batch: no value, only its type and length.
+    #[default]
+    Redacted,
+    /// Also the values of columns that are asked for.
+    Values,
 }
 
 /// A pipeline.
@@ -313,6 +329,9 @@ pub struct Transform {
     /// The plugin's own configuration.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// The same as the file has it: with references where `config` has secrets. The loader fills it in.
+    #[serde(skip)]
+    pub written: Written,
     /// What happens to a batch when the plugin traps. Default `halt`.
     #[serde(default)]
     pub on_trap: OnTrap,
@@ -334,6 +353,9 @@ pub struct Shadow {
     pub plugin: String,
     /// Its configuration. Default: that of the plugin at work.
     pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The same as the file has it.
+    #[serde(skip)]
+    pub written: Written,
     /// The share of batches it sees, above 0 and at most 1. Default 1.
     pub sample: Option<f64>,
     /// Limits of each of its calls. Default: those of the plugin at work.

@@ -92,6 +92,7 @@ fn setup(
         name: name.to_owned(),
         owner: format!("{pipeline}/{name}"),
         config: config_of(&transform.config),
+        written: transform.written.clone(),
         limits: plugins::limits(&transform.limits),
         grants: plugins::grants(&transform.grants)
             .map_err(|source| BuildError::Grants { plugin: name.to_owned(), source })?,

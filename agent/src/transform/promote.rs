@@ -69,7 +69,8 @@ impl Reloads {
         let status = recipe.slot.place.status().shadow.ok_or(PromoteError::NoShadow)?;
         check(wanted, &status.events)?;
         let setup = recipe.setup(&self.sandbox, None).map_err(ReloadError::from)?;
-        let setup = Setup { config: shadow.plugin.setup().config.clone(), ..setup };
+        let Setup { config, written, .. } = shadow.plugin.setup().clone();
+        let setup = Setup { config, written, ..setup };
         let config_differs = setup.config != config_of(&recipe.transform.config);
         let next = shadow.plugin.in_setup(setup).map_err(|source| not_loaded(recipe, source))?;
         let taken = introduce(&self.instruments, recipe, next, status.edition.clone(), true)?;

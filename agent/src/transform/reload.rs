@@ -103,6 +103,7 @@ pub struct Reloads {
     pub(super) sandbox: Sandbox,
     pub(super) instruments: Instruments,
     pub(super) recipes: Vec<Recipe>,
+    pub(super) record: raw::Record,
     shadows: u64,
 }
 
@@ -110,14 +111,21 @@ impl Reloads {
     /// Nothing to load yet.
     #[must_use]
     pub fn new(sandbox: Sandbox, instruments: Instruments) -> Self {
-        Reloads { sandbox, instruments, recipes: Vec::new(), shadows: 0 }
+        Reloads { sandbox, instruments, recipes: Vec::new(), record: raw::Record::default(), shadows: 0 }
+    }
+
+    /// With this said of what may be recorded.
+    #[must_use]
+    pub fn recording(self, record: raw::Record) -> Self {
+        Reloads { record, ..self }
     }
 
     /// Takes care of a chain's plugins from now on, and starts their shadows. A shadow that does not start is told of and
     /// keeps nobody from anything.
     pub fn add(&mut self, chain: &mut Chain) {
         for recipe in chain.take_recipes() {
-            if recipe.file().is_some() || recipe.transform.shadow.is_some() {
+            let tried = recipe.file().is_some() || recipe.transform.shadow.is_some();
+            if tried || self.record != raw::Record::Off {
                 recipe.slot.record();
             }
             let index = self.recipes.len();
@@ -245,6 +253,7 @@ impl Reloads {
             name: format!("{}/shadow", recipe.name),
             owner: format!("{}/shadow", setup.owner),
             config: configured.config.as_ref().map_or(setup.config, config_of),
+            written: configured.config.as_ref().map_or(setup.written, |_| configured.written.clone()),
             limits: limits(configured.limits.as_ref().unwrap_or(&recipe.transform.limits)),
             services: Services { store: Arc::new(Memory::default()), egress: None, ..setup.services },
             grants: setup.grants,

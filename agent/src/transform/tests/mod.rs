@@ -5,6 +5,7 @@ mod bundled;
 mod guests;
 mod hostile;
 mod lists;
+mod recording;
 mod swapping;
 mod writing;
 
