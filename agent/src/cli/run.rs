@@ -17,6 +17,7 @@ use crate::connect::supervisor::Supervisor;
 use crate::export::control::{Control, Order, control};
 use crate::export::http::{Surface, serve};
 use crate::pipeline::{self, Handle, Parts};
+use crate::plugin::repro::ReproDir;
 use crate::plugin::{Cache, Engine, Sandbox, Services, StateFile};
 use crate::runtime::shutdown::{Shutdown, on_signals};
 use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
@@ -205,7 +206,8 @@ pub(crate) fn sandbox(config: &PluginsConfig) -> anyhow::Result<Sandbox> {
     if let Some(path) = &config.state_file {
         services.store = Arc::new(StateFile::copy(path)?);
     }
-    Ok(Sandbox { engine, cache: cache(config), services })
+    let repro = config.repro_dir.clone().map(|directory| ReproDir::new(directory, config.repro_keep));
+    Ok(Sandbox { engine, cache: cache(config), services, repro })
 }
 
 /// Where compiled plugins are kept: as configured, else the user's cache directory, else nowhere.

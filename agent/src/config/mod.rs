@@ -29,4 +29,5 @@ mod tests;
 pub use finding::{Finding, Report, Severity};
 pub use load::{Loaded, load};
 pub use node::Place;
+pub(crate) use reference::scrub_value;
 pub use validated::{AgentConfig, PipelineConfig};

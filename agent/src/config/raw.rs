@@ -150,6 +150,11 @@ pub struct Plugins {
     pub watch: Option<bool>,
     /// What `whimbrel plugin record` may take from this agent. Default `redacted`.
     pub record: Record,
+    /// Folder for repro bundles: a replay case, with its values, of each event that a plugin crashes on. Default: none are
+    /// written.
+    pub repro_dir: Option<PathBuf>,
+    /// How many repro bundles are kept, the newest. Default 20.
+    pub repro_keep: Option<usize>,
 }
 
 /// What may be taken from a running agent as a replay case.

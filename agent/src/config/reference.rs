@@ -57,7 +57,7 @@ impl Resolved {
 }
 
 /// Takes whole occurrences of `value` out of `text`, then every run of [`MIN_RUN`] characters or more they share.
-fn scrub_value(text: &str, value: &str) -> String {
+pub(crate) fn scrub_value(text: &str, value: &str) -> String {
     if value.is_empty() {
         return text.to_owned();
     }

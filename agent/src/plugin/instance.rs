@@ -153,6 +153,12 @@ impl<W: World> Plugin<W> {
         &self.digest
     }
 
+    /// What runs it.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Whether its code came from the cache.
     #[must_use]
     pub fn origin(&self) -> Origin {

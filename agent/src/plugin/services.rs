@@ -9,6 +9,7 @@ use super::cache::Cache;
 use super::egress::Egress;
 use super::engine::Engine;
 use super::fault::TrapCause;
+use super::repro::ReproDir;
 use super::store::{Memory, StateStore};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -78,6 +79,8 @@ pub struct Sandbox {
     pub cache: Cache,
     /// Serves them.
     pub services: Services,
+    /// Where crashes leave replay cases; none: nowhere.
+    pub repro: Option<ReproDir>,
 }
 
 fn system_ms() -> i64 {

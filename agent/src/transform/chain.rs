@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SendError;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::crash::Bundles;
 use super::load::Recipe;
 use super::slot::{Incoming, Slot};
 use super::view::View;
@@ -71,6 +72,10 @@ pub struct Link {
     turn: Option<Turn>,
     /// Where new versions come in; none: this one stays.
     slot: Option<Arc<Slot>>,
+    /// Where its crashes leave replay cases; none: nowhere.
+    bundles: Option<Bundles>,
+    /// What the clock said at the last call, for these.
+    called_at_ms: i64,
 }
 
 /// What one plugin did with one batch, for its span.
@@ -129,12 +134,17 @@ impl Link {
         let stats =
             PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
         meter.memory_bytes(stats.memory as u64);
-        Link { instance, policy, meter, stats, turn: None, slot: None }
+        Link { instance, policy, meter, stats, turn: None, slot: None, bundles: None, called_at_ms: 0 }
     }
 
     /// Lets new versions come in through this slot.
     pub(super) fn in_slot(self, slot: Arc<Slot>) -> Self {
         Link { slot: Some(slot), ..self }
+    }
+
+    /// Leaves a replay case there for each event that it traps on.
+    pub(super) fn leaving(self, bundles: Option<Bundles>) -> Self {
+        Link { bundles, ..self }
     }
 
     pub(super) fn stats(&self) -> &PluginStats {
@@ -179,6 +189,9 @@ impl Link {
     }
 
     fn call(&mut self, view: View) -> (View, Result<(), CallError>) {
+        if self.bundles.is_some() {
+            self.called_at_ms = (self.instance.plugin().setup().services.clock)();
+        }
         let start = Instant::now();
         let (view, outcome) = self.instance.apply(view);
         let took = start.elapsed();
@@ -283,6 +296,7 @@ impl Link {
             CallError::Trapped(trap) => trap,
             CallError::Quarantined => return Err(self.quarantined(None)),
         };
+        self.leave_bundle(&view.batch, row, &trap);
         if self.instance.is_quarantined() {
             return Err(self.quarantined(Some(trap)));
         }
@@ -305,6 +319,22 @@ impl Link {
                 Ok(())
             }
             TrapPolicy::Pass => Ok(()),
+        }
+    }
+
+    /// Writes down the event that it trapped on alone, where that is wanted.
+    fn leave_bundle(&self, batch: &Batch, row: u32, trap: &Trap) {
+        let Some((bundles, event)) = self.bundles.as_ref().zip(batch.events.get(row as usize)) else { return };
+        let plugin = &self.stats.plugin;
+        match bundles.leave(self.instance.plugin(), self.called_at_ms, batch, event, trap) {
+            Ok(path) => {
+                tracing::warn!(plugin, path = %path.display(), "repro bundle written: `whimbrel plugin test --case` replays it");
+                self.meter.bundle("written");
+            }
+            Err(error) => {
+                tracing::warn!(plugin, error = chain(&error), "repro bundle dropped");
+                self.meter.bundle("dropped");
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 mod case;
 mod chain;
 mod compare;
+mod crash;
 mod load;
 mod native;
 mod promote;

@@ -2,6 +2,7 @@
 
 mod author;
 mod bundled;
+mod crash;
 mod guests;
 mod hostile;
 mod lists;

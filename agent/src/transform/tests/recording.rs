@@ -33,7 +33,7 @@ fn rig(options: &str, record: Record) -> (tempfile::TempDir, Chain, Reloads) {
     );
     fs::write(&file, text).unwrap();
     let config = config::load(&file).unwrap_or_else(|report| panic!("{report}")).config;
-    let sandbox = Sandbox { engine: ENGINE.clone(), cache: Cache::none(), services: Services::default() };
+    let sandbox = Sandbox { engine: ENGINE.clone(), cache: Cache::none(), services: Services::default(), repro: None };
     let instruments = instruments();
     let mut chain = build(&sandbox, "shop", &config.pipelines[0].transform, &instruments).unwrap();
     let mut reloads = Reloads::new(sandbox, instruments).recording(record);
