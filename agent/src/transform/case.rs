@@ -9,12 +9,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::sample::Sample;
-use super::stored::{self, Image};
-use crate::batch::Batch;
+use super::stored::Image;
 use crate::config::finding::is_sensitive_name;
 use crate::config::scrub_value;
 use crate::config::written::Written;
-use crate::event::Event;
 use crate::plugin::store::Entries;
 use crate::plugin::{Grants, Limits, Setup};
 
@@ -84,11 +82,6 @@ impl Case {
     pub(super) fn text(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
-}
-
-/// An event as a case has it.
-pub(super) fn sample(batch: &Batch, event: &Event) -> serde_json::Result<Sample> {
-    serde_json::from_slice(&stored::event_json(batch, event))
 }
 
 /// Options as the file has them. What is written out in it and called a secret is one all the same.

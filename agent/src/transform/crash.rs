@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::case::{Case, sample};
+use super::case::Case;
+use super::sample::Sample;
 use super::view::View;
 use crate::batch::Batch;
 use crate::event::Event;
@@ -51,7 +52,7 @@ impl Bundles {
     ) -> Result<PathBuf, BundleError> {
         let (setup, topic) = (plugin.setup(), batch.topic(event));
         let (partition, offset) = (event.origin.partition, event.origin.offset);
-        let mut case = Case::of(setup, String::new(), vec![sample(batch, event)?]);
+        let mut case = Case::of(setup, String::new(), vec![Sample::of(batch, event)?]);
         let message = Case::hide(setup, &trap.message);
         case.description = format!(
             "plugin {} of pipeline {} trapped on {topic}/{partition}/{offset}: {}: {message}",

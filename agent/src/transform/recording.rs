@@ -1,7 +1,7 @@
 //! The last batch of a running plugin as a replay case, for its author. Values are redacted here, before anything leaves
 //! the agent: only what the configuration lets be shown, and somebody asked for, is in the answer.
 
-use super::case::{Case, sample};
+use super::case::Case;
 use super::load::BuildError;
 use super::redact::redacted;
 use super::reload::Reloads;
@@ -101,7 +101,7 @@ impl Reloads {
         let (mut events, mut bytes) = (Vec::new(), 0);
         for row in view.shown().iter().rev().take(MAX_EVENTS) {
             let Some(event) = batch.events.get(*row as usize) else { continue };
-            let mut event = sample(&batch, event)?;
+            let mut event = Sample::of(&batch, event)?;
             bytes += size(&event);
             if bytes > MAX_BYTES && !events.is_empty() {
                 break;
