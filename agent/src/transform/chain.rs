@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SendError;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::crash::Bundles;
+use super::crash::{Bundle, BundleError, Bundles};
 use super::load::Recipe;
 use super::slot::{Incoming, Slot};
 use super::view::View;
@@ -243,7 +243,7 @@ impl Link {
                     (view, result)
                 }
                 _ if matches!(error, CallError::Quarantined) => (view, Err(self.quarantined(None))),
-                _ => self.one_by_one(view, &rows, matches!(error, CallError::Trapped(_))),
+                _ => self.one_by_one(view, &rows, &error),
             };
         }
         let failed = self.count(&view, &rows);
@@ -257,7 +257,12 @@ impl Link {
         (view, result)
     }
 
-    fn one_by_one(&mut self, mut view: View, rows: &[u32], trapped: bool) -> (View, Result<(), ChainError>) {
+    fn one_by_one(&mut self, mut view: View, rows: &[u32], error: &CallError) -> (View, Result<(), ChainError>) {
+        // Written down now: the calls that follow may change batch and state.
+        let together = match error {
+            CallError::Trapped(trap) => self.write_down(&view.batch, rows, trap),
+            CallError::Refused(_) | CallError::Quarantined => None,
+        };
         let before = self.stats.traps;
         for row in rows {
             view.show_only(*row);
@@ -269,9 +274,10 @@ impl Link {
                 return (view, Err(halt));
             }
         }
-        if trapped && self.stats.traps == before {
+        if matches!(error, CallError::Trapped(_)) && self.stats.traps == before {
             // No event is bad alone, so it is the plugin that cannot cope with many.
             self.instance.count_trap();
+            self.keep(together);
         }
         (view, Ok(()))
     }
@@ -296,7 +302,7 @@ impl Link {
             CallError::Trapped(trap) => trap,
             CallError::Quarantined => return Err(self.quarantined(None)),
         };
-        self.leave_bundle(&view.batch, row, &trap);
+        self.keep(self.write_down(&view.batch, &[row], &trap));
         if self.instance.is_quarantined() {
             return Err(self.quarantined(Some(trap)));
         }
@@ -322,19 +328,15 @@ impl Link {
         }
     }
 
-    /// Writes down the event that it trapped on alone, where that is wanted.
-    fn leave_bundle(&self, batch: &Batch, row: u32, trap: &Trap) {
-        let Some((bundles, event)) = self.bundles.as_ref().zip(batch.events.get(row as usize)) else { return };
-        let plugin = &self.stats.plugin;
-        match bundles.leave(self.instance.plugin(), self.called_at_ms, batch, event, trap) {
-            Ok(path) => {
-                tracing::warn!(plugin, path = %path.display(), "repro bundle written: `whimbrel plugin test --case` replays it");
-                self.meter.bundle("written");
-            }
-            Err(error) => {
-                tracing::warn!(plugin, error = chain(&error), "repro bundle dropped");
-                self.meter.bundle("dropped");
-            }
+    /// Writes down the last call, which trapped, where that is wanted.
+    fn write_down(&self, batch: &Batch, rows: &[u32], trap: &Trap) -> Option<Result<Bundle, BundleError>> {
+        let bundles = self.bundles.as_ref()?;
+        Some(bundles.write_down(self.instance.plugin(), self.called_at_ms, batch, rows, trap))
+    }
+
+    fn keep(&self, bundle: Option<Result<Bundle, BundleError>>) {
+        if let Some((bundles, bundle)) = self.bundles.as_ref().zip(bundle) {
+            bundles.keep(&self.stats.plugin, &self.meter, bundle);
         }
     }
 

@@ -102,7 +102,7 @@ impl Reloads {
         for row in view.shown().iter().rev().take(MAX_EVENTS) {
             let Some(event) = batch.events.get(*row as usize) else { continue };
             let mut event = Sample::of(&batch, event)?;
-            bytes += size(&event);
+            bytes += event.size();
             if bytes > MAX_BYTES && !events.is_empty() {
                 break;
             }
@@ -119,11 +119,6 @@ impl Reloads {
         );
         Ok(Case::of(&setup, description, events).text()?)
     }
-}
-
-fn size(sample: &Sample) -> usize {
-    let images = [&sample.key, &sample.before, &sample.after];
-    images.into_iter().flatten().flatten().map(|(name, raw)| name.len() + raw.get().len()).sum()
 }
 
 fn redact(sample: &mut Sample, show: &Show) {

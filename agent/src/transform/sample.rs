@@ -94,6 +94,12 @@ impl Sample {
         Ok(sample)
     }
 
+    /// How many bytes its rows have as JSON, more or less.
+    pub(super) fn size(&self) -> usize {
+        let images = [&self.key, &self.before, &self.after];
+        images.into_iter().flatten().flatten().map(|(name, raw)| name.len() + raw.get().len()).sum()
+    }
+
     /// What became of the events of a batch: of each its verdict, and what goes on of it.
     #[must_use]
     pub fn outcomes(batch: &Batch) -> Vec<Value> {

@@ -268,6 +268,18 @@ fn what_cannot_be_written_is_counted_and_changes_nothing_for_the_pipeline() {
 }
 
 #[test]
+fn a_crash_over_many_events_that_none_of_them_causes_leaves_all_of_them() {
+    let many = "(if (i32.gt_u (call $len (local.get 0)) (i32.const 1)) (then (unreachable)))";
+    let mut rig = Rig::new(&guest("", many), &json!({}), Services::default());
+    rig.chain.apply(&mut events(r#""x""#)).unwrap();
+    let (path, bundle) = rig.only_bundle();
+    assert_eq!((bundle["events"].as_array().unwrap().len(), rig.counted()), (3, (1, 0)));
+    assert!(bundle["description"].as_str().unwrap().contains("shop/0/0 and what follows"), "{bundle}");
+    let (_, said) = tested(&rig.directory.path().join("hostile.wasm"), &path);
+    assert!(said.contains("it traps as it did in the agent: fault: "), "{said}");
+}
+
+#[test]
 fn a_version_that_is_only_tried_leaves_none() {
     let mut rig = Rig::new(&guest("", ""), &json!({}), Services::default());
     rig.chain.apply(&mut events(r#""x""#)).unwrap();
