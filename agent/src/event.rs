@@ -4,6 +4,8 @@
 //! row images it carries ([`Row`], [`Cell`]), what a column means ([`Shape`], [`SourceType`]) and what became of it
 //! ([`Verdict`]). No I/O, no clock, no owned payload bytes: those live in the batch.
 
+pub mod words;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ mod demo;
 mod from_mongodb;
 mod from_mysql;
 mod kill;
+mod record;
 mod registry;
 mod reload;
 mod stage;

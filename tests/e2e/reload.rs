@@ -53,23 +53,30 @@ impl Mount {
     }
 }
 
-struct World {
-    directory: tempfile::TempDir,
+pub(super) struct World {
+    pub(super) directory: tempfile::TempDir,
     _cluster: MockCluster<'static, DefaultProducerContext>,
     producer: Producer,
-    agent: Agent,
+    pub(super) agent: Agent,
     produced: i64,
 }
 
 impl World {
     fn start(directory: tempfile::TempDir, transform: &Value) -> Self {
+        Self::with(directory, &json!({}), transform)
+    }
+
+    /// With more settings of the plugin host.
+    pub(super) fn with(directory: tempfile::TempDir, plugins: &Value, transform: &Value) -> Self {
+        let mut host = json!({"cache_dir": directory.path().join("cache")});
+        host.as_object_mut().unwrap().extend(plugins.as_object().unwrap().clone());
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic(TOPIC, 1, 1).unwrap();
         let brokers = cluster.bootstrap_servers();
         let config = json!({
             "name": "reload",
             "http": {"listen": "127.0.0.1:0"},
-            "plugins": {"cache_dir": directory.path().join("cache")},
+            "plugins": host,
             "pipelines": [{
                 "name": "shop",
                 "source": {"kafka": {
@@ -86,7 +93,7 @@ impl World {
         World { directory, _cluster: cluster, producer, agent, produced: 0 }
     }
 
-    fn produce(&mut self, count: i64) {
+    pub(super) fn produce(&mut self, count: i64) {
         for id in self.produced..self.produced + count {
             let key = format!(r#"{{"id":{id}}}"#);
             self.producer.send(0, Some(&key), Some(&envelope("c", id, "n", id + 1)));
@@ -106,7 +113,7 @@ impl World {
     }
 
     /// Waits until all that was produced has arrived.
-    async fn arrived(&self) -> BTreeMap<i64, String> {
+    pub(super) async fn arrived(&self) -> BTreeMap<i64, String> {
         eventually("rows", WITHIN, async || {
             let masks = self.masks()?;
             if masks.len() as i64 == self.produced {
@@ -119,7 +126,7 @@ impl World {
     }
 
     /// Waits until the plugin's status is so.
-    async fn status(&self, what: &str, good: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn status(&self, what: &str, good: impl Fn(&Value) -> bool) -> Value {
         eventually(what, WITHIN, async || {
             let (_, body) = self.agent.get("/api/v1/plugins").await?;
             let status: Value = serde_json::from_str(&body).map_err(|e| e.to_string())?;

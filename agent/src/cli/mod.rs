@@ -70,7 +70,7 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// See the agent at work, without any server, and have it proven
     Demo(demo::DemoArgs),
-    /// Write plugins: new, build, embed, check, test, bench, inspect, docs, dev, promote
+    /// Write plugins: new, build, embed, check, test, record, bench, inspect, docs, dev, promote
     Plugin(plugin::PluginArgs),
     /// Run the pipelines of a configuration file
     Run(run::RunArgs),

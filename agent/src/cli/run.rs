@@ -17,6 +17,7 @@ use crate::connect::supervisor::Supervisor;
 use crate::export::control::{Control, Order, control};
 use crate::export::http::{Surface, serve};
 use crate::pipeline::{self, Handle, Parts};
+use crate::plugin::repro::ReproDir;
 use crate::plugin::{Cache, Engine, Sandbox, Services, StateFile};
 use crate::runtime::shutdown::{Shutdown, on_signals};
 use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
@@ -157,7 +158,7 @@ fn start_all(
     if let Some(path) = &config.plugins.state_file {
         sandbox.services.store = Arc::new(StateFile::open(path)?);
     }
-    let mut reloads = Reloads::new(sandbox.clone(), instruments.clone());
+    let mut reloads = Reloads::new(sandbox.clone(), instruments.clone()).recording(config.plugins.record);
     let start = |pipeline| start(pipeline, &sandbox, instruments, traces, Some(&mut reloads));
     let pipelines = config.pipelines.iter().map(start).collect::<anyhow::Result<_>>()?;
     Ok((pipelines, reloads))
@@ -205,7 +206,8 @@ pub(crate) fn sandbox(config: &PluginsConfig) -> anyhow::Result<Sandbox> {
     if let Some(path) = &config.state_file {
         services.store = Arc::new(StateFile::copy(path)?);
     }
-    Ok(Sandbox { engine, cache: cache(config), services, trust: config.trust.clone() })
+    let repro = config.repro_dir.clone().map(|directory| ReproDir::new(directory, config.repro_keep));
+    Ok(Sandbox { engine, cache: cache(config), services, trust: config.trust.clone(), repro })
 }
 
 /// Where compiled plugins are kept: as configured, else the user's cache directory, else nowhere.

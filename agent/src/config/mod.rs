@@ -20,6 +20,7 @@ pub mod secret;
 mod suggest;
 pub mod units;
 pub mod validated;
+pub mod written;
 mod yaml;
 
 #[cfg(test)]
@@ -28,4 +29,5 @@ mod tests;
 pub use finding::{Finding, Report, Severity};
 pub use load::{Loaded, load};
 pub use node::Place;
+pub(crate) use reference::scrub_value;
 pub use validated::{AgentConfig, PipelineConfig};

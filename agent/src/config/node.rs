@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::secret::Secret;
+
 /// A place in the file; lines and columns count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
@@ -52,6 +54,10 @@ pub(crate) struct Scalar {
     pub(crate) plain: bool,
     /// The references that made it, such as `${env:NAME}`, when it holds any: its text must then never be printed.
     pub(crate) resolved_from: Option<String>,
+    /// The text with its references in place, when it holds any.
+    pub(crate) written: Option<String>,
+    /// Each of its references, and what that was resolved to.
+    pub(crate) secrets: Vec<(String, Secret)>,
 }
 
 impl fmt::Debug for Scalar {
@@ -111,6 +117,14 @@ impl Node {
         }
     }
 
+    /// The items of a list; of anything else none.
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::Sequence(items) => items,
+            Value::Scalar(_) | Value::Mapping(_) => &[],
+        }
+    }
+
     /// This node and all below it, parents first.
     pub(crate) fn walk(&self, visit: &mut impl FnMut(&Node)) {
         visit(self);
@@ -118,6 +132,25 @@ impl Node {
             Value::Scalar(_) => {}
             Value::Sequence(items) => items.iter().for_each(|item| item.walk(visit)),
             Value::Mapping(entries) => entries.iter().for_each(|entry| entry.value.walk(visit)),
+        }
+    }
+
+    /// This node with its references back in the place of what they were resolved to.
+    pub(crate) fn as_written(&self) -> Node {
+        let mut node = self.clone();
+        node.unresolve();
+        node
+    }
+
+    fn unresolve(&mut self) {
+        match &mut self.value {
+            Value::Scalar(scalar) => {
+                if let Some(written) = scalar.written.take() {
+                    scalar.text = written;
+                }
+            }
+            Value::Sequence(items) => items.iter_mut().for_each(Node::unresolve),
+            Value::Mapping(entries) => entries.iter_mut().for_each(|entry| entry.value.unresolve()),
         }
     }
 

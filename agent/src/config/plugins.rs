@@ -28,7 +28,16 @@ pub struct PluginsConfig {
     pub watch: bool,
     /// Which files may run.
     pub trust: Trust,
+    /// What may be taken from this agent as a replay case.
+    pub record: raw::Record,
+    /// Where crashes leave replay cases; `None`: nowhere.
+    pub repro_dir: Option<PathBuf>,
+    /// How many of them are kept.
+    pub repro_keep: usize,
 }
+
+/// A person looks at some of them; each has 1 MiB at most.
+const DEFAULT_REPRO_KEEP: usize = 20;
 
 impl TryFrom<&raw::Plugins> for PluginsConfig {
     type Error = Invalid;
@@ -40,11 +49,24 @@ impl TryFrom<&raw::Plugins> for PluginsConfig {
         if raw.state_file.as_ref().is_some_and(|file| file.as_os_str().is_empty() || file.is_dir()) {
             return Err(Invalid::new("state_file", "not the path of a file", "write a path, or leave it out"));
         }
+        if raw.repro_dir.as_ref().is_some_and(|dir| dir.as_os_str().is_empty() || dir.is_file()) {
+            return Err(Invalid::new("repro_dir", "not the path of a folder", "write a path, or leave it out"));
+        }
+        if raw.repro_keep == Some(0) {
+            return Err(Invalid::new(
+                "repro_keep",
+                "not a number of files",
+                "write 1 or more; leave `repro_dir` out for none",
+            ));
+        }
         Ok(Self {
             cache_dir: raw.cache_dir.clone(),
             state_file: raw.state_file.clone(),
             watch: raw.watch.unwrap_or(true),
             trust: trust(&raw.trust).map_err(|invalid| invalid.within("trust"))?,
+            record: raw.record,
+            repro_dir: raw.repro_dir.clone(),
+            repro_keep: raw.repro_keep.unwrap_or(DEFAULT_REPRO_KEEP),
         })
     }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::secret::Secret;
 use super::units::{ByteSize, Millis};
+use super::written::Written;
 
 /// Whimbrel's configuration.
 #[derive(Clone, Deserialize, JsonSchema, Default)]
@@ -149,6 +150,13 @@ pub struct Plugins {
     pub watch: Option<bool>,
     /// Which plugin files may run. Default: any.
     pub trust: Trust,
+    /// What `whimbrel plugin record` may take from this agent. Default `redacted`.
+    pub record: Record,
+    /// Folder for repro bundles: a replay case, with its values, of each event that a plugin crashes on. Default: none are
+    /// written.
+    pub repro_dir: Option<PathBuf>,
+    /// How many repro bundles are kept, the newest. Default 20.
+    pub repro_keep: Option<usize>,
 }
 
 /// What it means when no trusted key signed a plugin.
@@ -174,6 +182,19 @@ pub struct Trust {
     pub signatures: Signatures,
     /// Public keys of those who may sign, PEM.
     pub keys: Vec<PathBuf>,
+}
+
+/// What may be taken from a running agent as a replay case.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// Nothing.
+    Off,
+    /// The shape of a batch: no value, only its type and length.
+    #[default]
+    Redacted,
+    /// Also the values of columns that are asked for.
+    Values,
 }
 
 /// A pipeline.
@@ -340,6 +361,9 @@ pub struct Transform {
     /// The plugin's own configuration.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// The same as the file has it: with references where `config` has secrets. The loader fills it in.
+    #[serde(skip)]
+    pub written: Written,
     /// What happens to a batch when the plugin traps. Default `halt`.
     #[serde(default)]
     pub on_trap: OnTrap,
@@ -361,6 +385,9 @@ pub struct Shadow {
     pub plugin: String,
     /// Its configuration. Default: that of the plugin at work.
     pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The same as the file has it.
+    #[serde(skip)]
+    pub written: Written,
     /// The share of batches it sees, above 0 and at most 1. Default 1.
     pub sample: Option<f64>,
     /// Limits of each of its calls. Default: those of the plugin at work.

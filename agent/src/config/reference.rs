@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
 use super::node::{Node, Place, Scalar, Value};
+use super::secret::Secret;
 
 /// Largest file that `${file:…}` reads: keys and certificates are far smaller.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -56,7 +57,7 @@ impl Resolved {
 }
 
 /// Takes whole occurrences of `value` out of `text`, then every run of [`MIN_RUN`] characters or more they share.
-fn scrub_value(text: &str, value: &str) -> String {
+pub(crate) fn scrub_value(text: &str, value: &str) -> String {
     if value.is_empty() {
         return text.to_owned();
     }
@@ -130,18 +131,22 @@ impl Resolver<'_> {
         if !scalar.text.contains("${") {
             return Ok(());
         }
-        let mut out = String::new();
+        let (mut out, mut written) = (String::new(), String::new());
         let mut names: Vec<String> = Vec::new();
-        let mut rest = scalar.text.as_str();
+        let text = scalar.text.clone();
+        let mut rest = text.as_str();
         while let Some(at) = rest.find("${") {
             let (before, tail) = rest.split_at(at);
             if let Some(literal) = before.strip_suffix('$') {
-                out.push_str(literal);
-                out.push_str("${");
+                for text in [&mut out, &mut written] {
+                    text.push_str(literal);
+                    text.push_str("${");
+                }
                 rest = tail.get(2..).unwrap_or_default();
                 continue;
             }
             out.push_str(before);
+            written.push_str(before);
             let Some(end) = tail.find('}') else {
                 return Err((
                     "a reference without its `}`".into(),
@@ -151,12 +156,16 @@ impl Resolver<'_> {
             let (reference, after) = tail.split_at(end + 1);
             let value = self.look_up(reference)?;
             out.push_str(&value);
+            written.push_str(reference);
             names.push(reference.to_owned());
+            scalar.secrets.push((reference.to_owned(), Secret::new(value)));
             rest = after;
         }
         out.push_str(rest);
+        written.push_str(rest);
         if !names.is_empty() {
             scalar.resolved_from = Some(names.concat());
+            scalar.written = Some(written);
             self.resolved.values.push(out.clone());
         }
         scalar.text = out;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::load::load_text;
 use super::reference::Environment;
 use super::validated::TargetConfig;
-use super::{AgentConfig, Loaded, PipelineConfig, Report, example, schema};
+use super::{AgentConfig, Loaded, PipelineConfig, Report, example, raw, schema};
 use crate::connect;
 use crate::export::ExportConfig;
 use crate::pipeline::Settings;
@@ -110,6 +110,53 @@ fn findings_name_line_column_path_and_remedy() {
         let text = BASE.replace(change, with);
         assert_ne!(text, BASE);
         assert_eq!(findings(&text), expect, "{text}");
+    }
+}
+
+#[test]
+fn what_may_be_recorded_and_where_crashes_go_is_said_in_words_and_checked() {
+    let plugins = |text: &str| load(&format!("plugins: {{{text}}}\n{BASE}")).map(|loaded| loaded.config.plugins);
+    for (text, expect) in [
+        ("", raw::Record::Redacted),
+        ("record: off", raw::Record::Off),
+        ("record: redacted", raw::Record::Redacted),
+        ("record: values", raw::Record::Values),
+    ] {
+        assert_eq!(plugins(text).unwrap().record, expect, "{text}");
+    }
+    let set = plugins("repro_dir: /nowhere/repro").unwrap();
+    assert_eq!((set.repro_dir.as_deref(), set.repro_keep), (Some(Path::new("/nowhere/repro")), 20));
+    for (text, expect) in [
+        ("record: all", "`all` is not known here"),
+        ("repro_dir: ''", "not the path of a folder"),
+        ("repro_dir: Cargo.toml", "not the path of a folder"),
+        ("repro_keep: 0", "not a number of files"),
+    ] {
+        let report = plugins(text).unwrap_err().to_string();
+        assert!(report.contains(expect), "{text}: {report}");
+    }
+}
+
+#[test]
+fn the_options_of_plugins_are_also_kept_as_they_are_written() {
+    let transform = "    transform:
+      - {plugin: route, config: {a: 'x-${env:A}', b: [1, '$${c}', {d: true}]}}
+      - plugin: ./p.wasm
+        config: {e: '${env:E}'}
+        shadow: {plugin: ./q.wasm, config: {f: '${env:F}', g: '${env:G}${env:H}'}}
+";
+    let config = load_with(&format!("{BASE}{transform}"), CANARY).unwrap().config;
+    let [route, p] = config.pipelines[0].transform.as_slice() else { panic!("two plugins") };
+    let shadow = p.shadow.as_ref().unwrap();
+    for (config, written, expect, secrets) in [
+        (&route.config, &route.written, r#"{"a":"x-${env:A}","b":[1,"${c}",{"d":true}]}"#, 1),
+        (&p.config, &p.written, r#"{"e":"${env:E}"}"#, 1),
+        (shadow.config.as_ref().unwrap(), &shadow.written, r#"{"f":"${env:F}","g":"${env:G}${env:H}"}"#, 3),
+    ] {
+        assert_eq!(serde_json::to_string(&written.options).unwrap(), expect);
+        assert!(serde_json::to_string(config).unwrap().contains(CANARY), "the plugin gets what the reference holds");
+        assert_eq!(written.secrets.len(), secrets, "{expect}");
+        assert!(written.secrets.iter().all(|(_, secret)| secret.expose() == CANARY), "{expect}");
     }
 }
 

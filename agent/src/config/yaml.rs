@@ -39,7 +39,8 @@ pub(crate) fn parse(text: &str) -> Result<(Node, Vec<Finding>), Finding> {
                     return Err(tag_finding(at));
                 }
                 let plain = matches!(style, ScalarStyle::Plain) && !is_string;
-                let scalar = Scalar { text: value.into_owned(), plain, resolved_from: None };
+                let scalar =
+                    Scalar { text: value.into_owned(), plain, resolved_from: None, written: None, secrets: Vec::new() };
                 builder.complete(Node::new(Value::Scalar(scalar), at), anchor)?
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -65,7 +66,7 @@ pub(crate) fn parse(text: &str) -> Result<(Node, Vec<Finding>), Finding> {
         };
         document = document.or(finished);
     }
-    let nothing = Scalar { text: String::new(), plain: true, resolved_from: None };
+    let nothing = Scalar { text: String::new(), plain: true, resolved_from: None, written: None, secrets: Vec::new() };
     let mut root = document.unwrap_or_else(|| Node::new(Value::Scalar(nothing), Place { line: 1, column: 1, len: 1 }));
     root.number();
     Ok((root, builder.findings))

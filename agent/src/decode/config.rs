@@ -2,9 +2,7 @@
 
 use crate::config::invalid::Invalid;
 use crate::config::raw;
-use crate::event::{SourceType, TableRef};
-
-use super::declared;
+use crate::event::{SourceType, TableRef, words};
 
 /// Debezium's own default of `unavailable.value.placeholder`.
 pub const DEFAULT_PLACEHOLDER: &str = "__debezium_unavailable_value";
@@ -107,7 +105,7 @@ impl Part {
 }
 
 impl DeclaredType {
-    /// Reads a pattern and the words of its type (see [`declared::parse`]).
+    /// Reads a pattern and the words of its type (see [`words::parse`]).
     ///
     /// # Errors
     /// When the pattern has not three parts or the type is not known.
@@ -117,12 +115,8 @@ impl DeclaredType {
         let Some((owner, (table, column))) = parts else {
             return Err(Invalid::new("", "is not `schema.table.column`", "write three parts, `*` for any"));
         };
-        let Some(ty) = declared::parse(words) else {
-            return Err(Invalid::new(
-                "",
-                format!("`{words}` is not a type"),
-                format!("write one of {}", declared::KNOWN),
-            ));
+        let Some(ty) = words::parse(words) else {
+            return Err(Invalid::new("", format!("`{words}` is not a type"), format!("write one of {}", words::KNOWN)));
         };
         Ok(Self { owner: Part::parse(owner), table: Part::parse(table), column: Part::parse(column), ty })
     }

@@ -13,7 +13,6 @@
 
 mod change;
 mod config;
-pub mod declared;
 mod envelope;
 mod error;
 mod frame;

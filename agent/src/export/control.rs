@@ -1,4 +1,5 @@
-//! What an operator may ask of a running agent over HTTP: load plugins again, promote a shadow. Carries the request to
+//! What an operator may ask of a running agent over HTTP: load plugins again, promote a shadow, hand out the last batch of
+//! a plugin. Carries the request to
 //! whoever does it and the answer back; does nothing by itself.
 //!
 //! No password is asked for, so these pages exist on a loopback address only, and no web page can use them: they want a
@@ -6,9 +7,11 @@
 //! that it comes from a page at all.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::http::Surface;
@@ -37,6 +40,27 @@ pub enum Order {
         /// What must have been seen of it.
         wanted: Conditions,
     },
+    /// Hand out the last batch of a plugin as a replay case.
+    Record {
+        /// The pipeline.
+        pipeline: String,
+        /// The plugin's name in it.
+        plugin: String,
+        /// Whose values are to be in it.
+        show: Shown,
+    },
+}
+
+/// Whose values a replay case is to have; the configuration has the last word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shown {
+    /// Columns, with commas between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub show: Option<String>,
+    /// All columns.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub show_all: bool,
 }
 
 /// What came of it.
@@ -45,7 +69,7 @@ pub struct Answer {
     /// Whether everything went as asked.
     pub done: bool,
     /// For the asker.
-    pub body: serde_json::Value,
+    pub body: Box<RawValue>,
 }
 
 /// An order and who waits for the answer.
@@ -129,6 +153,15 @@ pub(crate) async fn promote(
     Json(wanted): Json<Conditions>,
 ) -> Response {
     answered(&surface, &headers, Order::Promote { pipeline, plugin, wanted }).await
+}
+
+pub(crate) async fn recorded(
+    State(surface): State<Surface>,
+    Path((pipeline, plugin)): Path<(String, String)>,
+    Query(show): Query<Shown>,
+    headers: HeaderMap,
+) -> Response {
+    answered(&surface, &headers, Order::Record { pipeline, plugin, show }).await
 }
 
 pub(crate) async fn refused() -> Response {

@@ -110,6 +110,7 @@ fn the_scrape_is_the_contract_to_the_letter() {
     plugin.call("ok", Duration::from_micros(30));
     plugin.events("keep", 8);
     plugin.trap("deadline");
+    plugin.bundle("written");
     plugin.memory_bytes(1 << 20);
     let board = ConnectorBoard::new(["migration-connector-shop"], &rig.instruments);
     board.looked(ConnectFacts {

@@ -97,9 +97,9 @@ impl Server {
 fn router(surface: Surface, loopback: bool) -> Router {
     let scrapes = Arc::new(Semaphore::new(MAX_SCRAPES));
     let scrape = surface.scrape.clone();
-    let (reload, promote) = match loopback {
-        true => (post(control::reload), post(control::promote)),
-        false => (post(control::refused), post(control::refused)),
+    let (reload, promote, recorded) = match loopback {
+        true => (post(control::reload), post(control::promote), get(control::recorded)),
+        false => (post(control::refused), post(control::refused), get(control::refused)),
     };
     let router = Router::new()
         .route("/metrics", get(move || metrics(scrape.clone(), Arc::clone(&scrapes))))
@@ -110,6 +110,7 @@ fn router(surface: Surface, loopback: bool) -> Router {
         .route("/api/v1/plugins", get(status::plugins))
         .route("/api/v1/plugins/reload", reload)
         .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/promote", promote)
+        .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/recorded", recorded)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .fallback(|| async { (StatusCode::NOT_FOUND, Json(Problem { error: "no such page" })) })
         .with_state(surface);

@@ -1,7 +1,8 @@
 //! Telling the world: Prometheus scrape, OTLP push, health and status over HTTP.
 //!
-//! Reads `stats`, never writes to it, and carries what operators ask for to whoever does it; knows no stage. Nothing here shows row values or secrets. `runtime/telemetry.rs`
-//! puts the parts together.
+//! Reads `stats`, never writes to it, and carries what operators ask for to whoever does it; knows no stage. Nothing here
+//! shows row values or secrets; the one answer that may hold rows, a recorded batch, is made elsewhere as far as the
+//! configuration lets it. `runtime/telemetry.rs` puts the parts together.
 
 pub mod config;
 pub mod control;

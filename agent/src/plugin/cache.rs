@@ -3,7 +3,6 @@
 //! ignored and made again. The cache is local: entries are machine code and are never taken from elsewhere.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -76,9 +75,7 @@ impl Cache {
 }
 
 fn entry_name(engine: &Engine, bytes: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    engine.wasmtime().precompile_compatibility_hash().hash(&mut hasher);
-    format!("{}-{:016x}.cwasm", digest(bytes), hasher.finish())
+    format!("{}-{}.cwasm", digest(bytes), engine.fingerprint())
 }
 
 /// SHA-256 of a component's file, in hex.

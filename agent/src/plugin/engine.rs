@@ -1,6 +1,7 @@
 //! The engine all plugins of an agent share, and the thread that moves its clock. Every call of a guest has a deadline in
 //! ticks of that clock; without the thread no deadline would ever come.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::thread;
 
 use wasmtime::{Config, EngineWeak, OptLevel};
@@ -40,6 +41,15 @@ impl Engine {
     /// As [`Engine::new`].
     pub fn counting() -> Result<Self, LoadError> {
         Self::with(true)
+    }
+
+    /// What its compiled code depends on, in short: version, settings, processor. Code made by an engine of another
+    /// fingerprint does not fit.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.inner.precompile_compatibility_hash().hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
     }
 
     fn with(counts: bool) -> Result<Self, LoadError> {

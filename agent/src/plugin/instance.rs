@@ -21,6 +21,7 @@ use super::rights::Grants;
 use super::services::Services;
 use super::store::Pending;
 use super::world::{World, link};
+use crate::config::written::Written;
 
 /// How a plugin is to run: everything but its code.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Setup {
     pub owner: String,
     /// The JSON for its instances.
     pub config: String,
+    /// The same as it may be shown; nothing where nobody knows.
+    pub written: Written,
     /// What it may use.
     pub limits: Limits,
     /// What it may do.
@@ -47,6 +50,7 @@ impl Setup {
             name: name.to_owned(),
             owner: name.to_owned(),
             config: config.to_owned(),
+            written: Written::default(),
             limits: Limits::default(),
             grants: Grants::default(),
             services: Services::default(),
@@ -147,6 +151,12 @@ impl<W: World> Plugin<W> {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// What runs it.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Whether its code came from the cache.

@@ -9,6 +9,7 @@ use super::cache::Cache;
 use super::egress::Egress;
 use super::engine::Engine;
 use super::fault::TrapCause;
+use super::repro::ReproDir;
 use super::store::{Memory, StateStore};
 use super::trust::Trust;
 
@@ -81,6 +82,8 @@ pub struct Sandbox {
     pub services: Services,
     /// Says which files may run.
     pub trust: Trust,
+    /// Where crashes leave replay cases; none: nowhere.
+    pub repro: Option<ReproDir>,
 }
 
 fn system_ms() -> i64 {

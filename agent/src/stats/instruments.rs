@@ -52,9 +52,10 @@ pub(crate) enum Count {
     ConnectorRestarts,
     PluginReloads,
     PluginShadow,
+    PluginBundles,
 }
 
-const COUNTERS: [Spec; 14] = [
+const COUNTERS: [Spec; 15] = [
     Spec {
         name: "cdc_events_processed_total",
         help: "Change events made durable at the target.",
@@ -103,6 +104,11 @@ const COUNTERS: [Spec; 14] = [
     Spec {
         name: "plugin_shadow_events_total",
         help: "Events by how the answer of the version in the shadow compares with the one that counted.",
+        labels: &["plugin", "outcome"],
+    },
+    Spec {
+        name: "plugin_repro_bundles_total",
+        help: "Replay cases of crashes, written or dropped.",
         labels: &["plugin", "outcome"],
     },
 ];

@@ -69,6 +69,11 @@ impl PluginMeter {
         self.instruments.add(Count::PluginTraps, vec![Label::from(&self.name), Label::Word(cause)], 1);
     }
 
+    /// A crash left a repro bundle, or should have: `outcome` is `written` or `dropped`.
+    pub fn bundle(&self, outcome: &'static str) {
+        self.instruments.add(Count::PluginBundles, vec![Label::from(&self.name), Label::Word(outcome)], 1);
+    }
+
     /// Linear memory of its instances now.
     pub fn memory_bytes(&self, bytes: u64) {
         self.memory.store(bytes, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SendError;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::crash::{Bundle, BundleError, Bundles};
 use super::load::Recipe;
 use super::slot::{Incoming, Slot};
 use super::view::View;
@@ -71,6 +72,10 @@ pub struct Link {
     turn: Option<Turn>,
     /// Where new versions come in; none: this one stays.
     slot: Option<Arc<Slot>>,
+    /// Where its crashes leave replay cases; none: nowhere.
+    bundles: Option<Bundles>,
+    /// What the clock said at the last call, for these.
+    called_at_ms: i64,
 }
 
 /// What one plugin did with one batch, for its span.
@@ -129,12 +134,17 @@ impl Link {
         let stats =
             PluginStats { plugin: plugin.name().to_owned(), memory: instance.memory(), ..PluginStats::default() };
         meter.memory_bytes(stats.memory as u64);
-        Link { instance, policy, meter, stats, turn: None, slot: None }
+        Link { instance, policy, meter, stats, turn: None, slot: None, bundles: None, called_at_ms: 0 }
     }
 
     /// Lets new versions come in through this slot.
     pub(super) fn in_slot(self, slot: Arc<Slot>) -> Self {
         Link { slot: Some(slot), ..self }
+    }
+
+    /// Leaves a replay case there for each event that it traps on.
+    pub(super) fn leaving(self, bundles: Option<Bundles>) -> Self {
+        Link { bundles, ..self }
     }
 
     pub(super) fn stats(&self) -> &PluginStats {
@@ -179,6 +189,9 @@ impl Link {
     }
 
     fn call(&mut self, view: View) -> (View, Result<(), CallError>) {
+        if self.bundles.is_some() {
+            self.called_at_ms = (self.instance.plugin().setup().services.clock)();
+        }
         let begun = Instant::now();
         let (view, outcome) = self.instance.apply_at(begun, view);
         let took = begun.elapsed();
@@ -233,7 +246,7 @@ impl Link {
                     (view, result)
                 }
                 _ if matches!(error, CallError::Quarantined) => (view, Err(self.quarantined(None))),
-                _ => self.one_by_one(view, &rows, matches!(error, CallError::Trapped(_))),
+                _ => self.one_by_one(view, &rows, &error),
             };
         }
         let failed = self.count(&view, &rows);
@@ -243,7 +256,12 @@ impl Link {
         (view, result)
     }
 
-    fn one_by_one(&mut self, mut view: View, rows: &[u32], trapped: bool) -> (View, Result<(), ChainError>) {
+    fn one_by_one(&mut self, mut view: View, rows: &[u32], error: &CallError) -> (View, Result<(), ChainError>) {
+        // Written down now: the calls that follow may change batch and state.
+        let together = match error {
+            CallError::Trapped(trap) => self.write_down(&view.batch, rows, trap),
+            CallError::Refused(_) | CallError::Quarantined => None,
+        };
         let before = self.stats.traps;
         for row in rows {
             view.show_only(*row);
@@ -255,9 +273,10 @@ impl Link {
                 return (view, Err(halt));
             }
         }
-        if trapped && self.stats.traps == before {
+        if matches!(error, CallError::Trapped(_)) && self.stats.traps == before {
             // No event is bad alone, so it is the plugin that cannot cope with many.
             self.instance.count_trap();
+            self.keep(together);
         }
         (view, Ok(()))
     }
@@ -282,6 +301,7 @@ impl Link {
             CallError::Trapped(trap) => trap,
             CallError::Quarantined => return Err(self.quarantined(None)),
         };
+        self.keep(self.write_down(&view.batch, &[row], &trap));
         if self.instance.is_quarantined() {
             return Err(self.quarantined(Some(trap)));
         }
@@ -304,6 +324,18 @@ impl Link {
                 Ok(())
             }
             TrapPolicy::Pass => Ok(()),
+        }
+    }
+
+    /// Writes down the last call, which trapped, where that is wanted.
+    fn write_down(&self, batch: &Batch, rows: &[u32], trap: &Trap) -> Option<Result<Bundle, BundleError>> {
+        let bundles = self.bundles.as_ref()?;
+        Some(bundles.write_down(self.instance.plugin(), self.called_at_ms, batch, rows, trap))
+    }
+
+    fn keep(&self, bundle: Option<Result<Bundle, BundleError>>) {
+        if let Some((bundles, bundle)) = self.bundles.as_ref().zip(bundle) {
+            bundles.keep(&self.stats.plugin, &self.meter, bundle);
         }
     }
 

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::chain::{Chain, Link, TrapPolicy};
+use super::crash::Bundles;
 use super::slot::Slot;
 use super::view::View;
 use crate::config::{invalid::Invalid, plugins, raw};
+use crate::plugin::repro::ReproDir;
 use crate::plugin::services::MetricSink;
 use crate::plugin::trust::{Trust, Untrusted};
 use crate::plugin::watch::read_file;
@@ -102,6 +104,7 @@ fn setup(
         name: name.to_owned(),
         owner: format!("{pipeline}/{name}"),
         config: config_of(&transform.config),
+        written: transform.written.clone(),
         limits: plugins::limits(&transform.limits),
         grants: plugins::grants(&transform.grants)
             .map_err(|source| BuildError::Grants { plugin: name.to_owned(), source })?,
@@ -145,7 +148,9 @@ pub fn build(
         let edition =
             Edition { source: transform.plugin.clone(), version: manifest.version.clone(), digest: digest.clone() };
         let slot = Slot::new(PluginPlace::new(pipeline, &name, edition, instruments));
-        links.push(Link::metered(instance, policy, meter).in_slot(Arc::clone(&slot)));
+        let bundles = |directory: &ReproDir| Bundles { directory: directory.clone(), pipeline: pipeline.to_owned() };
+        let link = Link::metered(instance, policy, meter).in_slot(Arc::clone(&slot));
+        links.push(link.leaving(sandbox.repro.as_ref().map(bundles)));
         recipes.push(Recipe {
             pipeline: pipeline.to_owned(),
             name,

@@ -5,10 +5,15 @@
 //! touches offsets, and writes no dead letters: the verdicts say what the pipeline shall do. Calls block, so they
 //! belong on a thread of their own.
 
+mod case;
 mod chain;
 mod compare;
+mod crash;
 mod load;
 mod native;
+mod promote;
+mod recording;
+mod redact;
 mod reload;
 mod sample;
 mod shadow;
@@ -22,6 +27,8 @@ mod view;
 pub use chain::{Chain, ChainError, Link, PluginStats, TrapPolicy, Turn};
 pub use load::{BuildError, build};
 pub use native::mask_email;
-pub use reload::{PromoteError, Promoted, ReloadError, Reloads, Report};
+pub use promote::{PromoteError, Promoted};
+pub use recording::{RecordError, Show};
+pub use reload::{ReloadError, Reloads, Report};
 pub use sample::Sample;
 pub use view::View;

@@ -23,7 +23,7 @@ use crate::event::Reason;
 use crate::plugin::store::{Memory, StateError};
 use crate::plugin::{LoadError, Plugin, Sandbox, Services, Setup, Transform, digest};
 use crate::runtime::logging::chain;
-use crate::stats::{Compared, Conditions, Edition, Instruments, PluginMeter, ReloadOutcome};
+use crate::stats::{Edition, Instruments, PluginMeter, ReloadOutcome};
 
 /// How long a pipeline may take to come to the end of its batch before the answer is that it still has to.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
@@ -93,55 +93,6 @@ impl Report {
     }
 }
 
-/// Why a shadow was not promoted. The version at work is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum PromoteError {
-    /// There is no such place.
-    #[error("pipeline `{pipeline}` has no plugin `{plugin}`; /api/v1/plugins lists what there is")]
-    Unknown {
-        /// As asked for.
-        pipeline: String,
-        /// As asked for.
-        plugin: String,
-    },
-    /// Nothing runs beside it.
-    #[error("nothing runs in the shadow of this plugin; write `shadow` into its entry of the configuration")]
-    NoShadow,
-    /// Too little was compared.
-    #[error("{compared} events were compared and {wanted} are wanted; wait, or ask for less")]
-    TooFew {
-        /// How many were.
-        compared: u64,
-        /// How many should have been.
-        wanted: u64,
-    },
-    /// Too much differs.
-    #[error("{differs} events differ and {error} ended in an error; at most {admitted} may")]
-    Differs {
-        /// How many differ.
-        differs: u64,
-        /// How many have no answer.
-        error: u64,
-        /// How many may.
-        admitted: u64,
-    },
-    /// It trapped.
-    #[error("{0} events ended in an error; mend the plugin, or say how many may")]
-    Errors(u64),
-    /// It was tried and not taken.
-    #[error("the shadow was not taken")]
-    Reload(#[from] ReloadError),
-}
-
-/// What a promotion did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Promoted {
-    /// Whether it is at work already; otherwise the pipeline takes it after the batch at which it still is.
-    pub at_work: bool,
-    /// What to change in the configuration.
-    pub then: String,
-}
-
 enum Done {
     Swapped,
     Unchanged,
@@ -151,9 +102,10 @@ enum Done {
 /// All plugins of an agent that can be loaded again, and their shadows.
 #[derive(Debug)]
 pub struct Reloads {
-    sandbox: Sandbox,
-    instruments: Instruments,
-    recipes: Vec<Recipe>,
+    pub(super) sandbox: Sandbox,
+    pub(super) instruments: Instruments,
+    pub(super) recipes: Vec<Recipe>,
+    pub(super) record: raw::Record,
     shadows: u64,
 }
 
@@ -161,20 +113,32 @@ impl Reloads {
     /// Nothing to load yet.
     #[must_use]
     pub fn new(sandbox: Sandbox, instruments: Instruments) -> Self {
-        Reloads { sandbox, instruments, recipes: Vec::new(), shadows: 0 }
+        Reloads { sandbox, instruments, recipes: Vec::new(), record: raw::Record::default(), shadows: 0 }
+    }
+
+    /// With this said of what may be recorded.
+    #[must_use]
+    pub fn recording(self, record: raw::Record) -> Self {
+        Reloads { record, ..self }
     }
 
     /// Takes care of a chain's plugins from now on, and starts their shadows. A shadow that does not start is told of and
     /// keeps nobody from anything.
     pub fn add(&mut self, chain: &mut Chain) {
         for recipe in chain.take_recipes() {
-            if recipe.file().is_some() || recipe.transform.shadow.is_some() {
+            let tried = recipe.file().is_some() || recipe.transform.shadow.is_some();
+            if tried || self.record != raw::Record::Off {
                 recipe.slot.record();
             }
             let index = self.recipes.len();
             self.recipes.push(recipe);
             self.start_shadow(index);
         }
+    }
+
+    /// How the plugin of this place is made.
+    pub(super) fn recipe(&self, pipeline: &str, plugin: &str) -> Option<&Recipe> {
+        self.recipes.iter().find(|recipe| recipe.pipeline == pipeline && recipe.name == plugin)
     }
 
     /// The files in use, with the digest of what was read from each.
@@ -243,33 +207,6 @@ impl Reloads {
         Some(report)
     }
 
-    /// Puts the shadow of a plugin to work, if what was compared so far meets the conditions. It is tried and handed over
-    /// like any other version.
-    ///
-    /// # Errors
-    /// With the reason why the version at work stays.
-    pub fn promote(&mut self, pipeline: &str, plugin: &str, wanted: Conditions) -> Result<Promoted, PromoteError> {
-        let found = self.recipes.iter().find(|recipe| recipe.pipeline == pipeline && recipe.name == plugin);
-        let recipe =
-            found.ok_or_else(|| PromoteError::Unknown { pipeline: pipeline.to_owned(), plugin: plugin.to_owned() })?;
-        let shadow = recipe.slot.shadow().ok_or(PromoteError::NoShadow)?;
-        let status = recipe.slot.place.status().shadow.ok_or(PromoteError::NoShadow)?;
-        check(wanted, &status.events)?;
-        let setup = recipe.setup(&self.sandbox, None).map_err(ReloadError::from)?;
-        let setup = Setup { config: shadow.plugin.setup().config.clone(), ..setup };
-        let config_differs = setup.config != config_of(&recipe.transform.config);
-        let next = shadow.plugin.in_setup(setup).map_err(|source| not_loaded(recipe, source))?;
-        let taken = introduce(&self.instruments, recipe, next, status.edition.clone(), true)?;
-        let config = if config_differs { " and `config` to the shadow's" } else { "" };
-        Ok(Promoted {
-            at_work: taken,
-            then: format!(
-                "write it into the configuration, or a restart brings the version before it back: in pipeline `{pipeline}`, transform `{plugin}`, set `plugin` to {}{config}, and remove `shadow`",
-                status.edition.source
-            ),
-        })
-    }
-
     /// Starts the shadow of a place, or starts it anew when there is other content in its file.
     fn start_shadow(&mut self, index: usize) {
         let Some(recipe) = self.recipes.get(index) else { return };
@@ -319,25 +256,13 @@ impl Reloads {
             name: format!("{}/shadow", recipe.name),
             owner: format!("{}/shadow", setup.owner),
             config: configured.config.as_ref().map_or(setup.config, config_of),
+            written: configured.config.as_ref().map_or(setup.written, |_| configured.written.clone()),
             limits: limits(configured.limits.as_ref().unwrap_or(&recipe.transform.limits)),
             services: Services { store: Arc::new(Memory::default()), egress: None, ..setup.services },
             grants: setup.grants,
         };
         load(&self.sandbox, setup, bytes)
             .map_err(|source| BuildError::Load { plugin: configured.plugin.clone(), source })
-    }
-}
-
-fn check(wanted: Conditions, events: &Compared) -> Result<(), PromoteError> {
-    let Compared { same, differs, error, .. } = *events;
-    let compared = same + differs + error;
-    if compared < wanted.min_events {
-        return Err(PromoteError::TooFew { compared, wanted: wanted.min_events });
-    }
-    match wanted.max_differs {
-        Some(admitted) if differs + error > admitted => Err(PromoteError::Differs { differs, error, admitted }),
-        None if error > 0 => Err(PromoteError::Errors(error)),
-        _ => Ok(()),
     }
 }
 
@@ -358,7 +283,7 @@ fn replace(sandbox: &Sandbox, instruments: &Instruments, recipe: &mut Recipe) ->
     Ok(Done::Waiting)
 }
 
-fn not_loaded(recipe: &Recipe, source: LoadError) -> ReloadError {
+pub(super) fn not_loaded(recipe: &Recipe, source: LoadError) -> ReloadError {
     BuildError::Load { plugin: recipe.transform.plugin.clone(), source }.into()
 }
 
@@ -371,7 +296,7 @@ fn edition(plugin: &Plugin<Transform<View>>, source: &str) -> Edition {
 }
 
 /// Tries a version and hands it over; says whether it has been taken yet.
-fn introduce(
+pub(super) fn introduce(
     instruments: &Instruments,
     recipe: &Recipe,
     plugin: Plugin<Transform<View>>,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use base64::Engine as _;
@@ -15,7 +16,7 @@ use serde_json::value::RawValue;
 use super::{channel, rule};
 use crate::config::secret::Secret;
 use crate::plugin::rights::{HttpRights, MailRights, Origin};
-use crate::plugin::{Failure, Grants};
+use crate::plugin::{Failure, Grants, Limits};
 use crate::transform::Sample;
 
 /// Why a case cannot be replayed.
@@ -62,6 +63,8 @@ pub struct Case {
     pub config: Value,
     /// What it is granted; without it state, metrics and clock.
     pub grants: Option<CaseGrants>,
+    /// Limits that are not the defaults.
+    pub limits: CaseLimits,
     /// What the clock says.
     pub now_ms: i64,
     /// What the agent keeps for it before the call.
@@ -84,7 +87,8 @@ pub struct Case {
     pub expect: Option<Value>,
     /// What it may cost.
     pub budget: Budget,
-    /// For a case that came from a crash: what the agent knew of it. Not read by the replay.
+    /// For a case that came from a crash: what the agent knew of it. The replay is compared with it as long as nothing is
+    /// expected.
     pub trap: Option<Value>,
 }
 
@@ -104,6 +108,30 @@ pub struct CaseGrants {
     pub mail: Option<CaseMail>,
     /// Secrets with the values they have in this case.
     pub secrets: BTreeMap<String, String>,
+}
+
+/// Limits of the call.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaseLimits {
+    /// Its longest time in milliseconds.
+    pub call_ms: Option<u64>,
+    /// Most linear memory in bytes.
+    pub memory: Option<usize>,
+}
+
+impl CaseLimits {
+    /// All limits of the call. The rate of log lines is by the clock on the wall, which a replay must not depend on.
+    #[must_use]
+    pub fn all(&self) -> Limits {
+        let defaults = Limits::default();
+        Limits {
+            call: self.call_ms.map_or(defaults.call, Duration::from_millis),
+            memory: self.memory.unwrap_or(defaults.memory),
+            log_lines: 10_000,
+            ..defaults
+        }
+    }
 }
 
 /// Where requests may go.

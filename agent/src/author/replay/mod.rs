@@ -17,8 +17,8 @@ use self::case::{Case, StepWord};
 use self::stage::{OWNER, Stage};
 use super::subject::Subject;
 use crate::plugin::{
-    Cache, CallError, Channel, Engine, Failure, Instance, Kind, Limits, LoadError, Migration, Plugin, Rule, Services,
-    Setup, Step, Transform, Value, World,
+    Cache, CallError, Channel, Engine, Failure, Instance, Kind, LoadError, Migration, Plugin, Rule, Services, Setup,
+    Step, Transform, Value, World,
 };
 use crate::transform::{Sample, View};
 
@@ -115,8 +115,7 @@ pub(super) fn load<W: World>(
     let config = if case.config.is_null() { json!({}) } else { case.config.clone() };
     let setup = Setup {
         owner: OWNER.to_owned(),
-        // The rate is by the clock on the wall, which a replay must not depend on.
-        limits: Limits { log_lines: 10_000, ..Limits::default() },
+        limits: case.limits.all(),
         grants: case.granted().map_err(ReplayError::Case)?,
         services,
         ..Setup::new(&subject.manifest.name, &config.to_string())
@@ -188,9 +187,12 @@ fn value(fact: &Value) -> Json {
 pub fn faults(case: &Case, run: &Run) -> Vec<String> {
     let mut faults = match &case.expect {
         Some(expect) => differences(expect, &run.got),
-        None => {
-            vec!["the case says nothing about what is expected; look at the output of --bless and keep it".to_owned()]
-        }
+        None => vec![match &case.trap {
+            Some(trap) => crashed(trap, &run.got),
+            None => {
+                "the case says nothing about what is expected; look at the output of --bless and keep it".to_owned()
+            }
+        }],
     };
     if let Some(most) = case.budget.fuel.filter(|most| run.fuel > *most) {
         faults.push(format!("budget.fuel: it executed {} and may {most}", run.fuel));
@@ -199,4 +201,22 @@ pub fn faults(case: &Case, run: &Run) -> Vec<String> {
         faults.push(format!("budget.memory: it has {} bytes and may have {most}", run.memory));
     }
     faults
+}
+
+/// How a replay compares with the crash that left the case.
+fn crashed(then: &Json, got: &Json) -> String {
+    let word = |trap: &Json, name: &str| trap.get(name).and_then(Json::as_str).unwrap_or("unknown").to_owned();
+    let words = |trap: &Json| format!("{}: {}", word(trap, "cause"), word(trap, "message"));
+    let told = words(then);
+    match got.pointer("/result/trap").map(words) {
+        Some(now) if same(&told, &now) => format!("it traps as it did in the agent: {now}"),
+        Some(now) => format!("it traps otherwise than in the agent: {now}; there: {told}"),
+        None => format!("it does not trap as it did in the agent ({told}); if it is mended, keep what --bless writes"),
+    }
+}
+
+/// Whether a plugin said the same; stars stand for secrets that the agent took out.
+fn same(then: &str, now: &str) -> bool {
+    let parts: Vec<String> = then.split("***").map(regex::escape).collect();
+    regex::Regex::new(&format!("(?s)^{}$", parts.join(".*"))).is_ok_and(|pattern| pattern.is_match(now))
 }

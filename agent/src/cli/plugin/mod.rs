@@ -12,6 +12,7 @@ mod new;
 mod promote;
 mod pull;
 mod push;
+mod record;
 mod test;
 mod trusted;
 mod verify;
@@ -61,6 +62,8 @@ enum Verb {
     Docs(docs::DocsArgs),
     /// Build and replay on every save, and hand what passes to a running agent
     Dev(dev::DevArgs),
+    /// Take the last batch of a plugin from a running agent as a replay case, values redacted
+    Record(record::RecordArgs),
     /// Put the version in a plugin's shadow to work, in a running agent
     Promote(promote::PromoteArgs),
     /// Put a plugin into an OCI registry, signed if wanted
@@ -119,6 +122,7 @@ pub fn run(args: PluginArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow
         Verb::Inspect(args) => inspect::run(&args, out, err),
         Verb::Docs(args) => docs::run(&args, out, err),
         Verb::Dev(args) => dev::run(&args, out, err),
+        Verb::Record(args) => record::run(&args, out),
         Verb::Promote(args) => promote::run(&args, out),
         Verb::Push(args) => push::run(&args, out, err),
         Verb::Pull(args) => pull::run(&args, out),

@@ -114,7 +114,7 @@ async fn promote(args: &PromoteArgs, out: &mut dyn Write) -> anyhow::Result<Exit
 }
 
 /// The address with this path; names may hold anything.
-fn at(url: &Url, path: &[&str]) -> anyhow::Result<Url> {
+pub(super) fn at(url: &Url, path: &[&str]) -> anyhow::Result<Url> {
     let mut url = url.clone();
     match url.path_segments_mut() {
         Ok(mut segments) => segments.pop_if_empty().extend(path),

@@ -19,9 +19,10 @@ use crate::plugin::Engine;
   whimbrel plugin test hide-names --bless                take what comes out as what is expected
   whimbrel plugin test hide-names.wasm --case crash.json replay one case, such as one a crash left behind
 
-A case is one call: config, grants, now_ms, state, and the input: events (transform), window (rule), alerts (channel) or
+A case is one call: config, grants, limits, now_ms, state, and the input: events (transform), window (rule), alerts (channel) or
 step (migration); answers of the world outside under http, mail and database; what is expected under expect; budgets for
-fuel and memory, which hold on every machine, and for time, which only warns.
+fuel and memory, which hold on every machine, and for time, which only warns. A case that a crash left in the agent's
+plugins.repro_dir, or `whimbrel plugin record` wrote, has the input and no expectation yet.
 
 Exit status: 0 all as expected, 1 not all, 2 usage or a case that cannot be read.")]
 pub(super) struct TestArgs {

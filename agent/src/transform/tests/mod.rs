@@ -2,9 +2,11 @@
 
 mod author;
 mod bundled;
+mod crash;
 mod guests;
 mod hostile;
 mod lists;
+mod recording;
 mod swapping;
 mod trusted;
 mod writing;

@@ -88,7 +88,8 @@ impl Rig {
         entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let entry: raw::Transform = serde_json::from_value(entry).unwrap();
         let cache = Cache::at(directory.path().join("cache"));
-        let sandbox = Sandbox { engine: ENGINE.clone(), cache, services: Services::default(), trust: Trust::default() };
+        let services = Services::default();
+        let sandbox = Sandbox { engine: ENGINE.clone(), cache, services, trust: Trust::default(), repro: None };
         let instruments = instruments();
         let mut chain = build(&sandbox, "shop", &[entry], &instruments).unwrap();
         let mut reloads = Reloads::new(sandbox.clone(), instruments.clone());

@@ -74,7 +74,13 @@ impl Desk {
     fn sandbox(&self, signatures: Signatures, keys: &[&str]) -> Sandbox {
         let keys = keys.iter().map(|name| self.path(&format!("{name}.pub"))).collect();
         let trust = Trust { lock: Some(self.path("lock")), signatures, keys };
-        Sandbox { engine: ENGINE.clone(), cache: Cache::at(self.path("cache")), services: Services::default(), trust }
+        Sandbox {
+            engine: ENGINE.clone(),
+            cache: Cache::at(self.path("cache")),
+            services: Services::default(),
+            trust,
+            repro: None,
+        }
     }
 
     fn start(&self, sandbox: &Sandbox) -> Result<Chain, String> {

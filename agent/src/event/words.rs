@@ -1,6 +1,6 @@
-//! The words by which a configuration file names a [`SourceType`].
+//! The words by which configuration files and replay cases name a [`SourceType`].
 
-use crate::event::SourceType;
+use super::SourceType;
 
 /// The words, for messages and documentation.
 pub const KNOWN: &str = "boolean, int32, int64, float32, float64, text, bytes, decimal(SCALE), variable_decimal, date, \
@@ -68,15 +68,59 @@ fn parse_nested(words: &str, room: usize) -> Option<SourceType> {
     })
 }
 
+/// The words of a type; `None` for one that has none: unknown ones, and those with fields of their own.
+#[must_use]
+pub fn of(ty: &SourceType) -> Option<String> {
+    let word = match ty {
+        SourceType::Unknown | SourceType::Struct(_) => return None,
+        SourceType::Decimal { scale } => return Some(format!("decimal({scale})")),
+        SourceType::Bits { length } => return Some(format!("bits({length})")),
+        SourceType::Array(inner) => return Some(format!("array({})", of(inner)?)),
+        SourceType::Boolean => "boolean",
+        SourceType::Int32 => "int32",
+        SourceType::Int64 => "int64",
+        SourceType::Float32 => "float32",
+        SourceType::Float64 => "float64",
+        SourceType::Text => "text",
+        SourceType::Bytes => "bytes",
+        SourceType::VariableDecimal => "variable_decimal",
+        SourceType::DateDays => "date",
+        SourceType::TimeMillis => "time_millis",
+        SourceType::TimeMicros => "time_micros",
+        SourceType::TimeNanos => "time_nanos",
+        SourceType::ZonedTime => "zoned_time",
+        SourceType::TimestampMillis => "timestamp_millis",
+        SourceType::TimestampMicros => "timestamp_micros",
+        SourceType::TimestampNanos => "timestamp_nanos",
+        SourceType::ZonedTimestamp => "zoned_timestamp",
+        SourceType::IsoDate => "iso_date",
+        SourceType::IsoTime => "iso_time",
+        SourceType::IsoTimestamp => "iso_timestamp",
+        SourceType::IntervalMicros => "interval_micros",
+        SourceType::IntervalIso => "interval_iso",
+        SourceType::Json => "json",
+        SourceType::Xml => "xml",
+        SourceType::Uuid => "uuid",
+        SourceType::Enum => "enum",
+        SourceType::EnumSet => "set",
+        SourceType::Year => "year",
+        SourceType::Geometry => "geometry",
+        SourceType::Map => "map",
+        SourceType::MongoDocument => "mongo_document",
+    };
+    Some(word.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_known_word_is_read() {
+    fn every_known_word_is_read_and_written() {
         for word in KNOWN.split(", ") {
             let word = word.replace("SCALE", "2").replace("LENGTH", "3").replace("TYPE", "uuid");
-            assert!(parse(&word).is_some(), "{word}");
+            let ty = parse(&word).unwrap_or_else(|| panic!("{word}"));
+            assert_eq!(of(&ty).and_then(|word| parse(&word)), Some(ty), "{word}");
         }
     }
 
