@@ -12,3 +12,5 @@ pub mod raw;
 pub mod secret;
 #[path = "../../src/config/units.rs"]
 pub mod units;
+#[path = "../../src/config/written.rs"]
+pub mod written;

@@ -7,5 +7,5 @@ pub mod batch;
 pub mod config;
 #[path = "../../src/decode/mod.rs"]
 pub mod decode;
-#[path = "../../src/event.rs"]
+#[path = "../../src/event/mod.rs"]
 pub mod event;

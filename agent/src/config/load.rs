@@ -11,7 +11,7 @@ use super::invalid::Invalid;
 use super::node::{Node, Place, Scalar, Value};
 use super::reference::{self, Environment, Resolved, withheld};
 use super::validated::{AgentConfig, validate};
-use super::{raw, read, written, yaml};
+use super::{as_written, raw, read, yaml};
 
 /// A configuration that can be used, and what is odd about it.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(crate) fn load_text(file: &Path, text: &str, environment: &Environment<'_>) 
     let report = Report::new(file, text, findings);
     match config {
         Some(mut config) if !report.has_errors() => {
-            written::note(&root, &mut config);
+            as_written::note(&root, &mut config);
             Ok(Loaded { config, report })
         }
         _ => Err(report),

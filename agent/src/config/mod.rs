@@ -4,6 +4,7 @@
 //! raw structs, `validated` asks each stage to check its section. `load` does it all and answers with the configuration
 //! or with every finding. Nothing outside this folder reads the file.
 
+mod as_written;
 pub mod connectors;
 pub mod example;
 pub mod finding;
