@@ -51,6 +51,24 @@ fn the_least_configuration_loads_and_has_its_defaults() {
     assert_eq!(loaded.config.export.max_series_per_metric, 2_000);
 }
 
+/// Whoever copies an example from a page starts with it. Excerpts, which have no source, are left out.
+#[test]
+fn whole_configurations_in_the_pages_are_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut seen = 0;
+    for page in pages.chain([root.join("README.md")]).filter(|page| page.extension().is_some_and(|e| e == "md")) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            if block.contains("pipelines:") && block.contains("source:") {
+                assert_eq!(findings(block), [""; 0], "{}: {block}", page.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 1, "the pages show {seen} configurations");
+}
+
 #[test]
 fn findings_name_line_column_path_and_remedy() {
     for (change, with, expect) in [

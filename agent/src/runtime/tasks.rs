@@ -151,8 +151,8 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // An aborted task is dropped too, but only after the end was asked for.
-        if !self.told && !self.tree.shutdown.is_requested() {
+        // An aborted task is dropped too, and so is every task when the agent could not start.
+        if !self.told && std::thread::panicking() {
             let panicked = std::io::Error::other("the task panicked");
             self.tree.failed(&self.name, self.kind, &panicked);
         }
@@ -168,6 +168,15 @@ mod tests {
 
     fn tree() -> Tasks {
         Tasks::new(Shutdown::new())
+    }
+
+    #[test]
+    fn a_runtime_that_ends_early_is_no_panic_of_its_tasks() {
+        let tasks = tree();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async { tasks.spawn(Kind::WORK, "work", std::future::pending()) });
+        drop(runtime);
+        assert!(!tasks.shutdown().is_requested() && tasks.failed.lock().unwrap().is_none());
     }
 
     #[tokio::test]
