@@ -66,7 +66,7 @@ fn whole_configurations_in_the_pages_are_good() {
             }
         }
     }
-    assert!(seen > 1, "the pages show {seen} configurations");
+    assert!(seen > 0, "the pages show no configuration");
 }
 
 #[test]
