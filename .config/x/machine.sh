@@ -42,6 +42,7 @@ want_tests() {
     want maven has mvn
     want postgresql has_postgres
     want mariadb-server-core has_mariadb
+    want mariadb-client-core has my_print_defaults   # mariadb-install-db needs it and does not ask for it
     want python3-venv has_venv
     want openssl has openssl   # certificates of the services that speak TLS
     want golang-go has_go_or_collector
