@@ -2,21 +2,11 @@
 //! test, and this type asks for columns and hands columns back. Both hosts sit behind `crate::host`.
 
 use crate::dictionary::Dictionary;
+use crate::edit::{Edit, RowText};
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::packed::Packed;
 use crate::value::Value;
-
-/// What to do with one text; see [`Batch::edit_text`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edit {
-    /// Leave the row as it is.
-    Keep,
-    /// The new text was appended to the buffer.
-    Replace,
-    /// The row becomes null.
-    Null,
-}
 
 /// Change events that travel together. Rows are numbered from 0.
 ///
@@ -43,30 +33,69 @@ pub struct Batch {
 
 impl Batch {
     /// How many events there are.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let batch = Batch::of([Event::create("orders", r#"{"id": 1}"#), Event::delete("orders", r#"{"id": 1}"#)]);
+    /// assert_eq!(batch.len(), 2);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.host.len()
     }
 
     /// Whether there is none.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Batch;
+    /// assert!(Batch::of([]).is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// "create", "update", "delete", "read", … by row. The set may grow.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let batch = Batch::of([Event::create("orders", r#"{"id": 1}"#), Event::delete("orders", r#"{"id": 1}"#)]);
+    /// let deletes = batch.operations().iter().filter(|operation| *operation == "delete").count();
+    /// assert_eq!(deletes, 1);
+    /// ```
     #[must_use]
     pub fn operations(&self) -> Dictionary {
         self.host.operations()
     }
 
     /// The full table name by row.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let batch = Batch::of(["shop.orders", "shop.items"].map(|table| Event::create(table, r#"{"id": 1}"#)));
+    /// assert_eq!(batch.tables().iter().collect::<Vec<_>>(), ["shop.orders", "shop.items"]);
+    /// ```
     #[must_use]
     pub fn tables(&self) -> Dictionary {
         self.host.tables()
     }
 
     /// Renames tables: one row for each event.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let mut batch = Batch::of([Event::create("public.orders", r#"{"id": 1}"#)]);
+    /// let mut tables = batch.tables();
+    /// if tables.rename(|table| Some(table.replace("public.", "shop."))) {
+    ///     batch.set_tables(&tables)?;
+    /// }
+    /// assert_eq!(batch.event(0).table(), "shop.orders");
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
     ///
     /// # Errors
     /// When a name is empty.
@@ -75,18 +104,48 @@ impl Batch {
     }
 
     /// Milliseconds since 1970 at the source, by row; 0 where the source does not say.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let batch = Batch::of([Event::create("orders", r#"{"id": 1}"#)]);
+    /// assert_eq!(batch.source_times(), [0], "the events of a test do not say");
+    /// ```
     #[must_use]
     pub fn source_times(&self) -> Vec<i64> {
         self.host.source_times()
     }
 
     /// One column as text, in one crossing of the boundary.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let batch = Batch::of([
+    ///     Event::create("customers", r#"{"id": 7, "email": "ada@example.org"}"#),
+    ///     Event::delete("customers", r#"{"id": 8}"#),
+    /// ]);
+    /// assert_eq!(batch.text_column("after.email").get(0), Some("ada@example.org"));
+    /// assert_eq!(batch.text_column("after.email").get(1), None);
+    /// assert_eq!(batch.text_column("before.id").get(1), Some("8"));
+    /// ```
     #[must_use]
     pub fn text_column(&self, path: &str) -> Packed {
         self.host.text_column(path)
     }
 
     /// Writes one column: a value, or null, for each event.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::{Batch, Packed};
+    /// let mut batch = Batch::of(["Ada", "Grace"].map(|name| Event::create("t", &format!(r#"{{"name":"{name}"}}"#))));
+    /// let initials: Packed = batch.text_column("after.name").iter().map(|name| name?.get(..1)).collect();
+    /// batch.set_text_column("after.name", &initials)?;
+    /// assert_eq!(batch.event(1).after(), r#"{"name":"G"}"#);
+    /// assert_eq!(batch.set_text_column("name", &initials).unwrap_err().code, "path");
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
     ///
     /// # Errors
     /// When the path names no image.
@@ -96,6 +155,17 @@ impl Batch {
 
     /// Writes some rows of a column: `values` has one value for each of `rows`, which ascend.
     ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::{Batch, Packed};
+    /// # let row = |email: &str| Event::create("customers", &format!(r#"{{"email":"{email}"}}"#));
+    /// let mut batch = Batch::of([row("ada@example.org"), row("n/a"), row("-")]);
+    /// let nulls: Packed = [None, None].into_iter().collect();
+    /// batch.patch_text_column("after.email", &[1, 2], &nulls)?;
+    /// assert_eq!(batch.text_column("after.email").iter().flatten().collect::<Vec<_>>(), ["ada@example.org"]);
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
+    ///
     /// # Errors
     /// When the path names no image.
     pub fn patch_text_column(&mut self, path: &str, rows: &[u32], values: &Packed) -> Result<(), Failure> {
@@ -103,6 +173,18 @@ impl Batch {
     }
 
     /// Replaces every text of a column by what the closure makes of it. Nulls stay null.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let mut batch = Batch::of([Event::update("customers", r#"{"iban": "DE02 1203"}"#, r#"{"iban": "DE02 5001"}"#)]);
+    /// for path in ["before.iban", "after.iban"] {
+    ///     batch.map_text(path, |iban| iban.chars().take(2).chain("****".chars()).collect::<String>())?;
+    /// }
+    /// assert_eq!(batch.event(0).before(), r#"{"iban":"DE****"}"#);
+    /// assert_eq!(batch.event(0).after(), r#"{"iban":"DE****"}"#);
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
     ///
     /// # Errors
     /// When the path names no image.
@@ -142,27 +224,18 @@ impl Batch {
         if texts.peek().is_none() {
             return Ok(());
         }
-        let mut new = RowText {
-            packed: Packed::with_capacity(column.len(), column.text_len() + column.text_len() / 8),
-            start: 0,
-        };
+        let mut new = RowText::with_capacity(column.len(), column.text_len() + column.text_len() / 8);
         let mut rows = Vec::with_capacity(column.len());
         for (row, text) in texts {
             let choice = edit(row, text, &mut new);
-            if choice != Edit::Replace {
-                new.clear();
-            }
-            if choice != Edit::Keep {
-                new.packed.close(choice == Edit::Null);
-                new.start = new.packed.data.len();
+            if new.take(choice) {
                 rows.push(u32::try_from(row).unwrap_or(u32::MAX));
             }
         }
         if rows.is_empty() {
             return Ok(());
         }
-        let mut packed = new.packed;
-        packed.finish();
+        let packed = new.finish();
         if rows.len() == column.len() {
             self.set_text_column(path, &packed)
         } else {
@@ -171,12 +244,37 @@ impl Batch {
     }
 
     /// One column with its types.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::{Batch, Value};
+    /// let batch = Batch::of([
+    ///     Event::create("orders", r#"{"total": 1990}"#),
+    ///     Event::create("orders", r#"{"total": null}"#),
+    /// ]);
+    /// assert_eq!(batch.column("after.total"), [Value::Integer(1990), Value::Null]);
+    /// ```
     #[must_use]
     pub fn column(&self, path: &str) -> Vec<Value> {
         self.host.column(path)
     }
 
     /// Writes one column with its types: a value for each event.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::{Batch, Value};
+    /// let mut batch = Batch::of([Event::create("customers", r#"{"birth_year": 1815}"#)]);
+    /// let mut years = batch.column("after.birth_year");
+    /// for year in &mut years {
+    ///     if let Value::Integer(year) = year {
+    ///         *year -= *year % 10;
+    ///     }
+    /// }
+    /// batch.set_column("after.birth_year", &years)?;
+    /// assert_eq!(batch.event(0).after(), r#"{"birth_year":1810}"#);
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
     ///
     /// # Errors
     /// When the path names no image, or a tagged value is not of its type.
@@ -186,12 +284,37 @@ impl Batch {
 
     /// One whole event as JSON, with the members `operation`, `table`, `source_time`, `key`, `before` and `after`.
     /// Slow beside columns: for plugins that cannot know the columns beforehand.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let batch = Batch::of([Event::create("orders", r#"{"id":1}"#).key(r#"{"id":1}"#)]);
+    /// let event = String::from_utf8(batch.json(0)).unwrap();
+    /// assert_eq!(
+    ///     event,
+    ///     r#"{"operation":"create","table":"orders","source_time":0,"key":{"id":1},"before":null,"after":{"id":1}}"#
+    /// );
+    /// ```
     #[must_use]
     pub fn json(&self, row: usize) -> Vec<u8> {
         self.host.json(row)
     }
 
     /// Replaces table, key and images of one event. Here columns may come and go.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::json::Json;
+    /// # use whimbrel_plugin::testing::Event;
+    /// # use whimbrel_plugin::Batch;
+    /// let mut batch = Batch::of([Event::create("customers", r#"{"id":1,"password":"x"}"#)]);
+    /// let mut event = Json::parse(&String::from_utf8_lossy(&batch.json(0))).unwrap();
+    /// if let Some(Json::Object(columns)) = event.get_mut("after") {
+    ///     columns.retain(|(name, _)| name != "password");
+    /// }
+    /// batch.set_json(0, event.to_string().as_bytes())?;
+    /// assert_eq!(batch.event(0).after(), r#"{"id":1}"#);
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
     ///
     /// # Errors
     /// When it is not the JSON of an event.
@@ -200,48 +323,36 @@ impl Batch {
     }
 
     /// Takes events out of the stream.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::{Event, Verdict};
+    /// # use whimbrel_plugin::Batch;
+    /// let mut batch = Batch::of(["no", "yes"].map(|test| Event::create("orders", &format!(r#"{{"test":"{test}"}}"#))));
+    /// let tests = batch.text_column("after.test");
+    /// let rows = (0_u32..).zip(tests.iter()).filter_map(|(row, test)| (test == Some("yes")).then_some(row));
+    /// batch.drop_rows(&rows.collect::<Vec<u32>>());
+    /// assert_eq!(batch.event(0).verdict(), &Verdict::Keep);
+    /// assert_eq!(batch.event(1).verdict(), &Verdict::Drop);
+    /// ```
     pub fn drop_rows(&mut self, rows: &[u32]) {
         self.host.drop_rows(rows);
     }
 
     /// Sends one event to the dead letters; the others go on.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::testing::{Event, Verdict};
+    /// # use whimbrel_plugin::{Batch, Failure};
+    /// let mut batch = Batch::of([Event::create("customers", r#"{"phone":"unknown"}"#)]);
+    /// let phones = batch.text_column("after.phone");
+    /// for (row, phone) in phones.iter().enumerate() {
+    ///     if phone.is_some_and(|phone| !phone.starts_with('+')) {
+    ///         batch.fail(row, &Failure::new("value", "not a phone number"));
+    ///     }
+    /// }
+    /// assert!(matches!(batch.event(0).verdict(), Verdict::Fail(why) if why.code == "value"));
+    /// ```
     pub fn fail(&mut self, row: usize, reason: &Failure) {
         self.host.fail(row, reason);
-    }
-}
-
-/// The text of the row being edited: append only.
-#[derive(Debug)]
-pub struct RowText {
-    packed: Packed,
-    start: usize,
-}
-
-impl RowText {
-    /// Appends text.
-    pub fn push_str(&mut self, text: &str) {
-        self.packed.data.push_str(text);
-    }
-
-    /// Appends a character.
-    pub fn push(&mut self, c: char) {
-        self.packed.data.push(c);
-    }
-
-    /// How many bytes were appended for this row.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.packed.data.len() - self.start
-    }
-
-    /// Whether nothing was appended for this row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Takes back what was appended for this row.
-    pub fn clear(&mut self) {
-        self.packed.data.truncate(self.start);
     }
 }

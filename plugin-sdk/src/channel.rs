@@ -38,6 +38,26 @@ use crate::value::Value;
 pub trait Channel: Config {
     /// Once, after the configuration was read: check what the schema cannot say.
     ///
+    /// ```
+    /// # use whimbrel_plugin::prelude::*;
+    /// # #[derive(Config)]
+    /// # struct Post { url: String }
+    /// #[channel]
+    /// impl Channel for Post {
+    ///     fn start(&mut self, _cx: &ChannelContext) -> Result<(), Failure> {
+    ///         match self.url.starts_with("https://") {
+    ///             true => Ok(()),
+    ///             false => Err(Failure::new("config", "`url` must begin with https://")),
+    ///         }
+    ///     }
+    /// #   fn deliver(&mut self, _alerts: &[Alert], _cx: &ChannelContext) -> Result<(), Failure> { Ok(()) }
+    /// }
+    ///
+    /// # let cx = whimbrel_plugin::testing::TestHost::new().channel_context();
+    /// let mut post = Post { url: "http://example.org".to_owned() };
+    /// assert_eq!(post.start(&cx).unwrap_err().code, "config");
+    /// ```
+    ///
     /// # Errors
     /// When the configuration makes no sense.
     fn start(&mut self, cx: &ChannelContext) -> Result<(), Failure> {
@@ -47,12 +67,49 @@ pub trait Channel: Config {
 
     /// Delivers one notification for a group of alerts. Delivery is at least once: the same alerts may come again.
     ///
+    /// ```
+    /// # use whimbrel_plugin::http::{Request, Response};
+    /// # use whimbrel_plugin::json::Json;
+    /// # use whimbrel_plugin::prelude::*;
+    /// # use whimbrel_plugin::testing::TestHost;
+    /// # #[derive(Config)]
+    /// # struct Chat {}
+    /// #[channel]
+    /// impl Channel for Chat {
+    ///     fn deliver(&mut self, alerts: &[Alert], cx: &ChannelContext) -> Result<(), Failure> {
+    ///         let lines: Vec<String> = alerts.iter().map(|alert| format!("{}: {}", alert.scope, alert.detail)).collect();
+    ///         let body = Json::Object(vec![("text".to_owned(), Json::Text(lines.join("\n")))]);
+    ///         let answer = cx.send(&Request::post("https://chat.example.org/hook").json(body.to_string()))?;
+    ///         if answer.is_success() { Ok(()) } else { Err(Failure::status(answer.status)) }
+    ///     }
+    /// }
+    ///
+    /// let host = TestHost::new().answering(Response::new(200));
+    /// Chat {}.deliver(&[Alert::sample()], &host.channel_context())?;
+    /// assert_eq!(host.requests()[0].body, br#"{"text":"pipeline/shop: 12 rows/s, expected 100"}"#);
+    /// # Ok::<(), Failure>(())
+    /// ```
+    ///
     /// # Errors
     /// A retryable failure makes the agent try again later, any other goes to the fallback channel at once.
     fn deliver(&mut self, alerts: &[Alert], cx: &ChannelContext) -> Result<(), Failure>;
 }
 
 /// Where an incident stands.
+///
+/// ```
+/// use whimbrel_plugin::{Alert, Status};
+///
+/// fn word(alert: &Alert) -> &'static str {
+///     match alert.status {
+///         Status::Firing => "trouble",
+///         Status::Acknowledged => "being looked at",
+///         Status::Resolved => "over",
+///     }
+/// }
+///
+/// assert_eq!(word(&Alert { status: Status::Resolved, ..Alert::sample() }), "over");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It goes on.
@@ -64,6 +121,14 @@ pub enum Status {
 }
 
 /// One incident, to be told. It holds no row values and no secrets.
+///
+/// ```
+/// use whimbrel_plugin::{Alert, Severity};
+///
+/// let alert = Alert { severity: Severity::Critical, ..Alert::sample() };
+/// let subject = format!("[{:?}] {}: {}", alert.severity, alert.scope, alert.title);
+/// assert_eq!(subject, "[Critical] pipeline/shop: pipeline shop is slow");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
     /// Stable over the incident's life: what a receiver deduplicates by.
@@ -98,6 +163,13 @@ pub struct Alert {
 
 impl Alert {
     /// A firing alert for tests and `whimbrel alerts test`.
+    ///
+    /// ```
+    /// use whimbrel_plugin::{Alert, Status};
+    ///
+    /// let resolved = Alert { status: Status::Resolved, until_ms: Some(1_700_000_060_000), ..Alert::sample() };
+    /// assert_eq!(resolved.until_ms.map(|until| until - resolved.since_ms), Some(60_000));
+    /// ```
     #[must_use]
     pub fn sample() -> Self {
         Alert {

@@ -1,7 +1,19 @@
 //! Configuration: from the JSON the agent hands over to the plugin's own type, with a message that names the place.
 //! `#[derive(Config)]` implements the trait for structs and enums; the ready-made implementations are here.
+//!
+//! ```
+//! use whimbrel_plugin::prelude::*;
+//!
+//! #[derive(Config)]
+//! struct Mask { #[config(default = "***")] with: String, columns: Vec<String> }
+//!
+//! let mask: Mask = whimbrel_plugin::config::parse(r#"{"columns": ["email"]}"#)?;
+//! assert_eq!((mask.with.as_str(), mask.columns.len()), ("***", 1));
+//! # Ok::<(), whimbrel_plugin::config::ConfigError>(())
+//! ```
 
-use std::collections::BTreeMap;
+mod values;
+
 use std::fmt;
 
 use crate::json::Json;
@@ -34,15 +46,52 @@ use crate::schema::Schema;
 /// ```
 pub trait Config: Sized {
     /// The shape, for the manifest.
+    ///
+    /// ```
+    /// use whimbrel_plugin::config::Config;
+    /// use whimbrel_plugin::schema::Schema;
+    ///
+    /// assert!(matches!(u8::SCHEMA, Schema::Integer { minimum: "0", maximum: "255" }));
+    /// assert!(matches!(Vec::<bool>::SCHEMA, Schema::List(Schema::Boolean)));
+    /// ```
     const SCHEMA: &'static Schema;
 
     /// Reads the value.
+    ///
+    /// ```
+    /// use whimbrel_plugin::config::{Config, ConfigError, parse};
+    /// use whimbrel_plugin::json::Json;
+    /// use whimbrel_plugin::schema::Schema;
+    ///
+    /// struct Percent(u8);
+    ///
+    /// impl Config for Percent {
+    ///     const SCHEMA: &'static Schema = &Schema::Integer { minimum: "0", maximum: "100" };
+    ///
+    ///     fn read(json: &Json) -> Result<Self, ConfigError> {
+    ///         match u8::read(json)? {
+    ///             percent @ 0..=100 => Ok(Percent(percent)),
+    ///             percent => Err(ConfigError::new(format!("{percent} is more than 100"))),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(parse::<Percent>("40").unwrap().0, 40);
+    /// assert_eq!(parse::<Percent>("140").err().unwrap().to_string(), "140 is more than 100");
+    /// ```
     ///
     /// # Errors
     /// When the JSON does not have the shape.
     fn read(json: &Json) -> Result<Self, ConfigError>;
 
     /// What stands in for the value when its member is missing; `None` makes it required.
+    ///
+    /// ```
+    /// use whimbrel_plugin::config::Config;
+    ///
+    /// assert_eq!(Option::<u32>::absent(), Some(None), "may be left out");
+    /// assert_eq!(u32::absent(), None, "must be there");
+    /// ```
     #[must_use]
     fn absent() -> Option<Self> {
         None
@@ -50,6 +99,13 @@ pub trait Config: Sized {
 }
 
 /// Where a configuration is wrong, and how.
+///
+/// ```
+/// use whimbrel_plugin::config::parse;
+///
+/// let error = parse::<Vec<u16>>("[9092, 99999]").unwrap_err();
+/// assert_eq!(error.to_string(), "[1]: expected a whole number from 0 to 65535");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     path: String,
@@ -58,11 +114,22 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// An error at this very value.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::config::ConfigError;
+    /// assert_eq!(ConfigError::new("not a phone number").to_string(), "not a phone number");
+    /// ```
     pub fn new(message: impl Into<String>) -> Self {
         ConfigError { path: String::new(), message: message.into() }
     }
 
     /// The same error, seen from one level further out: `segment` is a member's name or `[index]`.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::config::ConfigError;
+    /// let error = ConfigError::new("is empty").within("[1]").within("columns").within("mask");
+    /// assert_eq!(error.to_string(), "mask.columns[1]: is empty");
+    /// ```
     #[must_use]
     pub fn within(mut self, segment: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
@@ -71,12 +138,25 @@ impl ConfigError {
     }
 
     /// The value has another type than the one wanted.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::config::ConfigError;
+    /// # use whimbrel_plugin::json::Json;
+    /// let error = ConfigError::expected("a list", &Json::Bool(true));
+    /// assert_eq!(error.to_string(), "expected a list, found a boolean");
+    /// ```
     #[must_use]
     pub fn expected(what: &str, found: &Json) -> Self {
         ConfigError::new(format!("expected {what}, found {}", found.kind()))
     }
 
     /// A member or alternative that does not exist.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::config::ConfigError;
+    /// let error = ConfigError::unknown("option", "tabels", &["first", "tables"]);
+    /// assert_eq!(error.to_string(), "unknown option `tabels`, expected one of `first`, `tables`");
+    /// ```
     #[must_use]
     pub fn unknown(what: &str, name: &str, known: &[&str]) -> Self {
         let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
@@ -110,6 +190,18 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Reads a configuration from its text; empty text and `null` are an empty object.
+///
+/// ```
+/// use whimbrel_plugin::config::parse;
+/// use whimbrel_plugin::prelude::*;
+///
+/// #[derive(Config)]
+/// struct Mask { #[config(default = "email")] column: String }
+///
+/// assert_eq!(parse::<Mask>("").unwrap().column, "email");
+/// assert_eq!(parse::<Mask>(r#"{"column": "phone"}"#).unwrap().column, "phone");
+/// assert_eq!(parse::<Mask>(r#"{"column": 7}"#).err().unwrap().to_string(), "column: expected a text, found a number");
+/// ```
 ///
 /// # Errors
 /// When the text is not JSON or does not have the type's shape.
@@ -150,102 +242,5 @@ pub fn members(json: &Json, known: &[&str]) -> Result<(), ConfigError> {
     match members.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         Some((name, _)) => Err(ConfigError::unknown("option", name, known)),
         None => Ok(()),
-    }
-}
-
-impl Config for bool {
-    const SCHEMA: &'static Schema = &Schema::Boolean;
-
-    fn read(json: &Json) -> Result<Self, ConfigError> {
-        match json {
-            Json::Bool(value) => Ok(*value),
-            _ => Err(ConfigError::expected("true or false", json)),
-        }
-    }
-}
-
-impl Config for String {
-    const SCHEMA: &'static Schema = &Schema::Text { format: "" };
-
-    fn read(json: &Json) -> Result<Self, ConfigError> {
-        json.as_text().map(str::to_owned).ok_or_else(|| ConfigError::expected("a text", json))
-    }
-}
-
-impl Config for f64 {
-    const SCHEMA: &'static Schema = &Schema::Number;
-
-    fn read(json: &Json) -> Result<Self, ConfigError> {
-        match json {
-            Json::Number(text) => text.parse().map_err(|_| ConfigError::new("not a number")),
-            _ => Err(ConfigError::expected("a number", json)),
-        }
-    }
-}
-
-macro_rules! integers {
-    ($($type:ty: $minimum:literal ..= $maximum:literal),* $(,)?) => {$(
-        impl Config for $type {
-            const SCHEMA: &'static Schema = &Schema::Integer { minimum: $minimum, maximum: $maximum };
-
-            fn read(json: &Json) -> Result<Self, ConfigError> {
-                match json {
-                    Json::Number(text) => text.parse().map_err(|_| {
-                        ConfigError::new(concat!("expected a whole number from ", $minimum, " to ", $maximum))
-                    }),
-                    _ => Err(ConfigError::expected("a whole number", json)),
-                }
-            }
-        }
-    )*};
-}
-
-integers! {
-    u8: "0" ..= "255",
-    u16: "0" ..= "65535",
-    u32: "0" ..= "4294967295",
-    u64: "0" ..= "18446744073709551615",
-    i32: "-2147483648" ..= "2147483647",
-    i64: "-9223372036854775808" ..= "9223372036854775807",
-}
-
-impl<C: Config> Config for Option<C> {
-    const SCHEMA: &'static Schema = &Schema::Optional(C::SCHEMA);
-
-    fn read(json: &Json) -> Result<Self, ConfigError> {
-        if *json == Json::Null { Ok(None) } else { C::read(json).map(Some) }
-    }
-
-    fn absent() -> Option<Self> {
-        Some(None)
-    }
-}
-
-impl<C: Config> Config for Vec<C> {
-    const SCHEMA: &'static Schema = &Schema::List(C::SCHEMA);
-
-    fn read(json: &Json) -> Result<Self, ConfigError> {
-        let Json::List(values) = json else {
-            return Err(ConfigError::expected("a list", json));
-        };
-        values
-            .iter()
-            .enumerate()
-            .map(|(index, value)| C::read(value).map_err(|error| error.within(&format!("[{index}]"))))
-            .collect()
-    }
-}
-
-impl<C: Config> Config for BTreeMap<String, C> {
-    const SCHEMA: &'static Schema = &Schema::Map(C::SCHEMA);
-
-    fn read(json: &Json) -> Result<Self, ConfigError> {
-        let Json::Object(members) = json else {
-            return Err(ConfigError::expected("an object", json));
-        };
-        members
-            .iter()
-            .map(|(name, value)| Ok((name.clone(), C::read(value).map_err(|error| error.within(name))?)))
-            .collect()
     }
 }

@@ -8,8 +8,19 @@ use crate::failure::Failure;
 use crate::host::{self, Services};
 use crate::http::{Request, Response};
 use crate::mail::Mail;
+use crate::metrics::Metrics;
+use crate::state::State;
 
 /// How much a log line matters.
+///
+/// ```
+/// use whimbrel_plugin::Level;
+/// use whimbrel_plugin::testing::TestHost;
+///
+/// let host = TestHost::new();
+/// host.context().log(Level::Info, "the list of columns is empty", &[]);
+/// assert_eq!(host.lines(), [(Level::Info, "the list of columns is empty".to_owned())]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Every step.
@@ -25,6 +36,22 @@ pub enum Level {
 }
 
 /// The agent's services for the call that is running.
+///
+/// ```
+/// use whimbrel_plugin::testing::TestHost;
+/// use whimbrel_plugin::{Context, Failure};
+///
+/// /// Counts the calls, also over restarts.
+/// fn count(cx: &Context) -> Result<u8, Failure> {
+///     let calls = cx.state().get("calls").and_then(|bytes| bytes.first().copied()).unwrap_or(0);
+///     cx.state().set("calls", &[calls.saturating_add(1)])?;
+///     Ok(calls.saturating_add(1))
+/// }
+///
+/// let cx = TestHost::new().state("calls", &[41]).context();
+/// assert_eq!(count(&cx)?, 42);
+/// # Ok::<(), Failure>(())
+/// ```
 #[derive(Debug)]
 pub struct Context {
     pub(crate) services: Services,
@@ -85,54 +112,20 @@ impl Context {
     }
 }
 
-/// Bytes by key that outlive the instance; see [`Context::state`]. What a call writes stands only when the call ends well.
-#[derive(Debug)]
-pub struct State<'a>(&'a Services);
-
-impl State<'_> {
-    /// What is kept under this key.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
-        host::state_get(self.0, key)
-    }
-
-    /// Keeps a value.
-    ///
-    /// # Errors
-    /// With "quota" when that is more than was granted, with "key" when the key is empty or longer than 256 bytes.
-    pub fn set(&self, key: &str, value: &[u8]) -> Result<(), Failure> {
-        host::state_set(self.0, key, value)
-    }
-
-    /// Forgets a key.
-    pub fn delete(&self, key: &str) {
-        host::state_delete(self.0, key);
-    }
-}
-
-/// Series of the plugin's own, exported as `plugin_custom_*{plugin,name}`; see [`Context::metrics`]. A hundred names are
-/// kept apart, the rest share one series.
-#[derive(Debug)]
-pub struct Metrics<'a>(&'a Services);
-
-impl Metrics<'_> {
-    /// Adds to a counter; what is negative or no number is dropped.
-    pub fn add(&self, name: &str, by: f64) {
-        host::metric_add(self.0, name, by);
-    }
-
-    /// Sets a gauge.
-    pub fn set(&self, name: &str, value: f64) {
-        host::metric_set(self.0, name, value);
-    }
-
-    /// Adds an observation to a histogram.
-    pub fn observe(&self, name: &str, value: f64) {
-        host::metric_observe(self.0, name, value);
-    }
-}
-
 /// What a channel has: all of [`Context`], and the ways out.
+///
+/// ```
+/// use whimbrel_plugin::http::{Request, Response};
+/// use whimbrel_plugin::testing::TestHost;
+///
+/// let host = TestHost::new().secret("token").answering(Response::new(200));
+/// let cx = host.channel_context();
+/// let token = cx.secret("token")?;
+/// cx.send(&Request::post("https://chat.example.org/").header("authorization", format!("Bearer {token}")))?;
+/// cx.metrics().add("messages", 1.0);
+/// assert_eq!((host.requests().len(), host.counter("messages")), (1, 1.0));
+/// # Ok::<(), whimbrel_plugin::Failure>(())
+/// ```
 #[derive(Debug)]
 pub struct ChannelContext(pub(crate) Context);
 
@@ -167,6 +160,17 @@ impl ChannelContext {
 
     /// Sends a mail to granted recipients, through the server the agent is configured with.
     ///
+    /// ```
+    /// use whimbrel_plugin::Mail;
+    /// use whimbrel_plugin::testing::TestHost;
+    ///
+    /// let host = TestHost::new();
+    /// let to = vec!["oncall@example.org".to_owned()];
+    /// host.channel_context().mail(&Mail { to, subject: "pipeline shop is slow".to_owned(), ..Mail::default() })?;
+    /// assert_eq!(host.mails()[0].subject, "pipeline shop is slow");
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
+    ///
     /// # Errors
     /// With "denied", "address", "timeout", "connect", "tls", "auth" or "rejected".
     pub fn mail(&self, mail: &Mail) -> Result<(), Failure> {
@@ -176,6 +180,18 @@ impl ChannelContext {
     /// A text that stands for a secret: put it into a request's URL, header values or body, and the agent puts the secret
     /// there when the request leaves. Good until the call ends.
     ///
+    /// ```
+    /// use whimbrel_plugin::http::Request;
+    /// use whimbrel_plugin::testing::TestHost;
+    ///
+    /// let cx = TestHost::new().secret("token").channel_context();
+    /// let token = cx.secret("token")?;
+    /// let request = Request::post("https://chat.example.org/").header("authorization", format!("Bearer {token}"));
+    /// assert!(request.headers[0].1.ends_with(&token));
+    /// assert_eq!(cx.secret("password").unwrap_err().code, "denied");
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
+    ///
     /// # Errors
     /// With "denied" when no secret of this name is granted.
     pub fn secret(&self, name: &str) -> Result<String, Failure> {
@@ -183,6 +199,16 @@ impl ChannelContext {
     }
 
     /// HMAC-SHA-256 (RFC 2104) of a message with a secret as the key.
+    ///
+    /// ```
+    /// use whimbrel_plugin::testing::TestHost;
+    ///
+    /// let cx = TestHost::new().secret("key").channel_context();
+    /// // The test host names what was signed; the agent answers with 32 bytes.
+    /// assert_eq!(cx.sign("key", b"hello")?, b"signed with key: hello");
+    /// assert_eq!(cx.sign("other", b"hello").unwrap_err().code, "denied");
+    /// # Ok::<(), whimbrel_plugin::Failure>(())
+    /// ```
     ///
     /// # Errors
     /// With "denied" when no secret of this name is granted.
@@ -192,6 +218,17 @@ impl ChannelContext {
 }
 
 /// What a migration has: all of [`Context`], and the database, in the session and transaction of this call.
+///
+/// ```
+/// use whimbrel_plugin::testing::TestHost;
+///
+/// let host = TestHost::new().database(r#"{"rows": [], "affected": 3}"#);
+/// let cx = host.migration_context();
+/// cx.run(r#"{"sql": "update customers set status = 'active' where status is null"}"#)?;
+/// cx.progress("customers", 3, Some(3));
+/// assert_eq!(host.progress(), [("customers".to_owned(), 3, Some(3))]);
+/// # Ok::<(), whimbrel_plugin::Failure>(())
+/// ```
 #[derive(Debug)]
 pub struct MigrationContext(pub(crate) Context);
 
@@ -224,6 +261,17 @@ impl MigrationContext {
     }
 
     /// Tells how far the migration is in one collection or table.
+    ///
+    /// ```
+    /// use whimbrel_plugin::testing::TestHost;
+    ///
+    /// let host = TestHost::new();
+    /// let cx = host.migration_context();
+    /// for processed in [1_000, 2_000] {
+    ///     cx.progress("customers", processed, None);
+    /// }
+    /// assert_eq!(host.progress().last(), Some(&("customers".to_owned(), 2_000, None)));
+    /// ```
     pub fn progress(&self, collection: &str, processed: u64, expected: Option<u64>) {
         host::progress(&self.services, collection, processed, expected);
     }

@@ -23,6 +23,13 @@ pub struct Failure {
 
 impl Failure {
     /// A failure that will not go away by itself.
+    ///
+    /// ```
+    /// use whimbrel_plugin::Failure;
+    ///
+    /// let failure = Failure::new("config", "`columns` is empty");
+    /// assert_eq!((failure.code.as_str(), failure.retryable), ("config", false));
+    /// ```
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Failure { code: code.into(), message: message.into(), retryable: false }
     }
@@ -42,6 +49,14 @@ impl Failure {
     }
 
     /// A failure that the same call may survive later.
+    ///
+    /// ```
+    /// use whimbrel_plugin::Failure;
+    ///
+    /// let failure = Failure::retryable("busy", "the queue is full");
+    /// assert!(failure.retryable);
+    /// assert_eq!(failure.to_string(), "busy: the queue is full");
+    /// ```
     pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> Self {
         Failure { retryable: true, ..Failure::new(code, message) }
     }

@@ -18,17 +18,38 @@ pub struct Glob(String);
 
 impl Glob {
     /// A pattern; every text is one.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Glob;
+    /// let orders = Glob::new("*.orders");
+    /// assert!(orders.matches("shop.public.orders"));
+    /// assert_eq!(orders, Glob::from("*.orders"));
+    /// ```
     pub fn new(pattern: impl Into<String>) -> Self {
         Glob(pattern.into())
     }
 
     /// Whether every name fits.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Glob;
+    /// assert!(Glob::new("*").is_any());
+    /// assert!(!Glob::new("shop.*").is_any());
+    /// ```
     #[must_use]
     pub fn is_any(&self) -> bool {
         !self.0.is_empty() && self.0.bytes().all(|byte| byte == b'*')
     }
 
     /// Whether the whole name fits the pattern.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Glob;
+    /// let tables = Glob::new("shop.orders_20??");
+    /// assert!(tables.matches("shop.orders_2024"));
+    /// assert!(!tables.matches("shop.orders_2024_old"));
+    /// assert!(!tables.matches("Shop.orders_2024"));
+    /// ```
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());

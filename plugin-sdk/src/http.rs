@@ -1,6 +1,28 @@
 //! HTTP requests of a channel, as plain data: the agent sends them.
+//!
+//! ```
+//! use whimbrel_plugin::http::{Request, Response};
+//! use whimbrel_plugin::testing::TestHost;
+//!
+//! let host = TestHost::new().answering(Response::new(429));
+//! let answer = host.channel_context().send(&Request::new("GET", "https://status.example.org/"))?;
+//! assert_eq!(answer.status, 429);
+//! # Ok::<(), whimbrel_plugin::Failure>(())
+//! ```
 
 /// A request. Header values, URL and body may hold references to secrets ([`crate::ChannelContext::secret`]).
+///
+/// ```
+/// use whimbrel_plugin::http::Request;
+///
+/// let request = Request {
+///     method: "PUT".to_owned(),
+///     url: "https://chat.example.org/topic".to_owned(),
+///     headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+///     body: b"pipeline shop is slow".to_vec(),
+/// };
+/// assert_eq!(Request::new("PUT", "https://chat.example.org/topic").url, request.url);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// "GET", "POST", …
@@ -15,6 +37,13 @@ pub struct Request {
 
 impl Request {
     /// A request without headers and body.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Request;
+    /// let request = Request::new("DELETE", "https://chat.example.org/message/7");
+    /// assert_eq!(request.method, "DELETE");
+    /// assert!(request.headers.is_empty() && request.body.is_empty());
+    /// ```
     #[must_use]
     pub fn new(method: &str, url: impl Into<String>) -> Self {
         Request { method: method.to_owned(), url: url.into(), headers: Vec::new(), body: Vec::new() }
@@ -34,6 +63,12 @@ impl Request {
     }
 
     /// The same request with one more header.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Request;
+    /// let request = Request::post("https://chat.example.org/").header("x-team", "data").header("x-shift", "night");
+    /// assert_eq!(request.headers[1], ("x-shift".to_owned(), "night".to_owned()));
+    /// ```
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
@@ -41,6 +76,13 @@ impl Request {
     }
 
     /// The same request with a body of JSON text.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Request;
+    /// let request = Request::post("https://chat.example.org/").json(r#"{"text":"hello"}"#);
+    /// assert_eq!(request.headers, [("content-type".to_owned(), "application/json".to_owned())]);
+    /// assert_eq!(request.body, br#"{"text":"hello"}"#);
+    /// ```
     #[must_use]
     pub fn json(self, body: impl Into<String>) -> Self {
         let mut request = self.header("content-type", "application/json");
@@ -50,6 +92,14 @@ impl Request {
 }
 
 /// The answer.
+///
+/// ```
+/// use whimbrel_plugin::http::Response;
+///
+/// let answer = Response { body: b"no such channel".to_vec(), ..Response::new(404) };
+/// assert!(!answer.is_success());
+/// assert_eq!(answer.text(), "no such channel");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
@@ -62,24 +112,50 @@ pub struct Response {
 
 impl Response {
     /// An answer without headers and body, for tests.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Response;
+    /// let answer = Response::new(204);
+    /// assert_eq!((answer.status, answer.body.len()), (204, 0));
+    /// ```
     #[must_use]
     pub fn new(status: u16) -> Self {
         Response { status, headers: Vec::new(), body: Vec::new() }
     }
 
     /// Whether the status is 2xx.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Response;
+    /// assert!(Response::new(204).is_success());
+    /// assert!(!Response::new(302).is_success());
+    /// ```
     #[must_use]
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
     /// The first header of this name, letter case aside.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Response;
+    /// let headers = vec![("Retry-After".to_owned(), "30".to_owned())];
+    /// let answer = Response { headers, ..Response::new(429) };
+    /// assert_eq!(answer.header("retry-after"), Some("30"));
+    /// assert_eq!(answer.header("etag"), None);
+    /// ```
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as text, with what is not UTF-8 replaced.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Response;
+    /// let answer = Response { body: b"caf\xe9".to_vec(), ..Response::new(200) };
+    /// assert_eq!(answer.text(), "caf\u{fffd}");
+    /// ```
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

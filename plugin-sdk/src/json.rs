@@ -1,10 +1,22 @@
-//! A JSON value small enough to travel in every plugin: parse, look up, write. Numbers keep their text, so
-//! that 64-bit keys and exact decimals survive. Reads configuration and single events; knows neither.
+//! A JSON value small enough to travel in every plugin: look up, change, write; `parse` reads it. Numbers keep their text,
+//! so that 64-bit keys and exact decimals survive. Holds configuration and single events; knows neither.
+//!
+//! ```
+//! use whimbrel_plugin::json::Json;
+//!
+//! let mut order = Json::parse(r#"{"id": 18446744073709551616, "note": "call ada"}"#)?;
+//! if let Some(note) = order.get_mut("note") {
+//!     *note = Json::Null;
+//! }
+//! assert_eq!(order.to_string(), r#"{"id":18446744073709551616,"note":null}"#);
+//! # Ok::<(), whimbrel_plugin::json::JsonError>(())
+//! ```
+
+mod parse;
 
 use std::fmt::{self, Write as _};
 
-/// Nesting beyond this is refused: the parser recurses, and a plugin's stack is small.
-const MAX_DEPTH: usize = 64;
+use parse::Parser;
 
 /// One JSON value. Objects keep the order of their members.
 ///
@@ -33,6 +45,14 @@ pub enum Json {
 }
 
 /// Where and why a text is not JSON.
+///
+/// ```
+/// use whimbrel_plugin::json::Json;
+///
+/// let error = Json::parse(r#"{"id": 1,}"#).unwrap_err();
+/// assert_eq!((error.at, error.reason), (9, "expected a member name"));
+/// assert_eq!(error.to_string(), "invalid JSON at byte 9: expected a member name");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError {
     /// Byte offset into the text.
@@ -52,19 +72,26 @@ impl std::error::Error for JsonError {}
 impl Json {
     /// Reads one value; anything but white space after it is an error.
     ///
+    /// ```
+    /// # use whimbrel_plugin::json::Json;
+    /// assert_eq!(Json::parse(" [1, true] ").unwrap().to_string(), "[1,true]");
+    /// assert_eq!(Json::parse("1 2").unwrap_err().reason, "nothing more");
+    /// ```
+    ///
     /// # Errors
     /// When the text is not JSON, nests deeper than 64 levels or names a member twice.
     pub fn parse(text: &str) -> Result<Json, JsonError> {
-        let mut parser = Parser { text, at: 0 };
-        let value = parser.value(0)?;
-        parser.space();
-        if parser.at != text.len() {
-            return Err(parser.error("nothing more"));
-        }
-        Ok(value)
+        Parser::new(text).whole()
     }
 
     /// The member of an object by name; `None` for every other value.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::json::Json;
+    /// let answer = Json::parse(r#"{"n": 3}"#).unwrap();
+    /// assert_eq!(answer.get("n"), Some(&Json::Number("3".to_owned())));
+    /// assert_eq!(answer.get("ok"), None);
+    /// ```
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Json> {
         match self {
@@ -74,6 +101,15 @@ impl Json {
     }
 
     /// Like [`Json::get`], to change it in place.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::json::Json;
+    /// let mut row = Json::parse(r#"{"id": 1, "email": "ada@example.org"}"#).unwrap();
+    /// if let Some(email) = row.get_mut("email") {
+    ///     *email = Json::from("***");
+    /// }
+    /// assert_eq!(row.to_string(), r#"{"id":1,"email":"***"}"#);
+    /// ```
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
         match self {
             Json::Object(members) => members.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value),
@@ -82,6 +118,12 @@ impl Json {
     }
 
     /// The text of a string; `None` for every other value.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::json::Json;
+    /// assert_eq!(Json::from("ada").as_text(), Some("ada"));
+    /// assert_eq!(Json::Number("7".to_owned()).as_text(), None);
+    /// ```
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -91,6 +133,11 @@ impl Json {
     }
 
     /// What this value is, for messages.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::json::Json;
+    /// assert_eq!(format!("found {}", Json::Bool(true).kind()), "found a boolean");
+    /// ```
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -156,203 +203,6 @@ fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         }
     }
     f.write_char('"')
-}
-
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl Parser<'_> {
-    fn error(&self, reason: &'static str) -> JsonError {
-        JsonError { at: self.at, reason }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
-            self.at += 1;
-        }
-    }
-
-    fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn word(&mut self, word: &str, value: Json) -> Result<Json, JsonError> {
-        if self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
-            self.at += word.len();
-            return Ok(value);
-        }
-        Err(self.error("expected a value"))
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Json, JsonError> {
-        if depth > MAX_DEPTH {
-            return Err(self.error("nested too deeply"));
-        }
-        self.space();
-        match self.peek() {
-            Some(b'n') => self.word("null", Json::Null),
-            Some(b't') => self.word("true", Json::Bool(true)),
-            Some(b'f') => self.word("false", Json::Bool(false)),
-            Some(b'"') => self.string().map(Json::Text),
-            Some(b'[') => self.list(depth),
-            Some(b'{') => self.object(depth),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => Err(self.error("expected a value")),
-        }
-    }
-
-    fn list(&mut self, depth: usize) -> Result<Json, JsonError> {
-        self.at += 1;
-        let mut values = Vec::new();
-        self.space();
-        if self.eat(b']') {
-            return Ok(Json::List(values));
-        }
-        loop {
-            values.push(self.value(depth + 1)?);
-            self.space();
-            if self.eat(b']') {
-                return Ok(Json::List(values));
-            }
-            if !self.eat(b',') {
-                return Err(self.error("expected , or ]"));
-            }
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<Json, JsonError> {
-        self.at += 1;
-        let mut members: Vec<(String, Json)> = Vec::new();
-        self.space();
-        if self.eat(b'}') {
-            return Ok(Json::Object(members));
-        }
-        loop {
-            self.space();
-            if self.peek() != Some(b'"') {
-                return Err(self.error("expected a member name"));
-            }
-            let name = self.string()?;
-            if members.iter().any(|(known, _)| *known == name) {
-                return Err(self.error("a member is named twice"));
-            }
-            self.space();
-            if !self.eat(b':') {
-                return Err(self.error("expected :"));
-            }
-            let value = self.value(depth + 1)?;
-            members.push((name, value));
-            self.space();
-            if self.eat(b'}') {
-                return Ok(Json::Object(members));
-            }
-            if !self.eat(b',') {
-                return Err(self.error("expected , or }"));
-            }
-        }
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start { Err(self.error("expected a digit")) } else { Ok(()) }
-    }
-
-    fn number(&mut self) -> Result<Json, JsonError> {
-        let start = self.at;
-        self.eat(b'-');
-        if !self.eat(b'0') {
-            self.digits()?;
-        }
-        if self.eat(b'.') {
-            self.digits()?;
-        }
-        if self.eat(b'e') || self.eat(b'E') {
-            let _ = self.eat(b'+') || self.eat(b'-');
-            self.digits()?;
-        }
-        Ok(Json::Number(self.text.get(start..self.at).unwrap_or_default().to_owned()))
-    }
-
-    fn string(&mut self) -> Result<String, JsonError> {
-        self.at += 1;
-        let mut out = String::new();
-        let mut start = self.at;
-        loop {
-            match self.peek() {
-                None => return Err(self.error("the text ends inside a string")),
-                Some(b'"') => {
-                    out.push_str(self.text.get(start..self.at).unwrap_or_default());
-                    self.at += 1;
-                    return Ok(out);
-                }
-                Some(b'\\') => {
-                    out.push_str(self.text.get(start..self.at).unwrap_or_default());
-                    self.at += 1;
-                    out.push(self.escape()?);
-                    start = self.at;
-                }
-                Some(byte) if byte < b' ' => return Err(self.error("a control character must be escaped")),
-                Some(_) => self.at += 1,
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, JsonError> {
-        let c = match self.peek() {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                self.at += 1;
-                return self.unicode();
-            }
-            _ => return Err(self.error("unknown escape")),
-        };
-        self.at += 1;
-        Ok(c)
-    }
-
-    /// `\uXXXX`, where two of them may form one character beyond the basic plane.
-    fn unicode(&mut self) -> Result<char, JsonError> {
-        let first = self.hex()?;
-        if (0xd800..0xdc00).contains(&first) {
-            if !(self.eat(b'\\') && self.eat(b'u')) {
-                return Err(self.error("half a surrogate pair"));
-            }
-            let second = self.hex()?;
-            if !(0xdc00..0xe000).contains(&second) {
-                return Err(self.error("half a surrogate pair"));
-            }
-            return char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
-                .ok_or_else(|| self.error("not a character"));
-        }
-        char::from_u32(first).ok_or_else(|| self.error("half a surrogate pair"))
-    }
-
-    fn hex(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        let value = digits
-            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| self.error("expected four hex digits"))?;
-        self.at += 4;
-        Ok(value)
-    }
 }
 
 #[cfg(test)]

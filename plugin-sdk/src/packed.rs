@@ -28,6 +28,14 @@ impl Default for Packed {
 
 impl Packed {
     /// An empty column with room for so many rows and bytes of text.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Packed;
+    /// let mut domains = Packed::with_capacity(2, 32);
+    /// domains.push(Some("example.org"));
+    /// domains.push(None);
+    /// assert_eq!(domains.iter().collect::<Vec<_>>(), [Some("example.org"), None]);
+    /// ```
     #[must_use]
     pub fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
@@ -36,24 +44,52 @@ impl Packed {
     }
 
     /// How many rows it has, nulls included.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Packed;
+    /// let names: Packed = [Some("ada"), None].into_iter().collect();
+    /// assert_eq!(names.len(), 2);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
 
     /// Whether it has no row.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Packed;
+    /// assert!(Packed::default().is_empty());
+    /// let nulls: Packed = [None].into_iter().collect();
+    /// assert!(!nulls.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many bytes of text it holds.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Packed;
+    /// let names: Packed = [Some("ada"), None, Some("grace")].into_iter().collect();
+    /// assert_eq!(names.text_len(), 8);
+    /// ```
     #[must_use]
     pub fn text_len(&self) -> usize {
         self.data.len()
     }
 
     /// The text of one row; `None` for null and beyond the last row.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Packed;
+    /// let names: Packed = [Some("ada"), None, Some("")].into_iter().collect();
+    /// assert_eq!(names.get(0), Some("ada"));
+    /// assert_eq!(names.get(1), None);
+    /// assert_eq!(names.get(2), Some(""));
+    /// assert_eq!(names.get(3), None);
+    /// ```
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&str> {
         if self.nulls.get(row / 8).is_some_and(|byte| byte & (1 << (row % 8)) != 0) {
@@ -65,11 +101,26 @@ impl Packed {
     }
 
     /// All rows in order.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Packed;
+    /// let names: Packed = [Some("ada"), None, Some("grace")].into_iter().collect();
+    /// let longest = names.iter().flatten().max_by_key(|name| name.len());
+    /// assert_eq!(longest, Some("grace"));
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = Option<&str>> {
         (0..self.len()).map(|row| self.get(row))
     }
 
     /// Adds a row.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Packed;
+    /// let mut full_names = Packed::default();
+    /// full_names.push(Some("Ada Lovelace"));
+    /// full_names.push(None);
+    /// assert_eq!((full_names.len(), full_names.get(1)), (2, None));
+    /// ```
     pub fn push(&mut self, text: Option<&str>) {
         self.data.push_str(text.unwrap_or_default());
         self.close(text.is_none());

@@ -37,6 +37,22 @@ use crate::value::Value;
 pub trait Rule: Config {
     /// Once, after the configuration was read: check what the schema cannot say.
     ///
+    /// ```
+    /// # use whimbrel_plugin::prelude::*;
+    /// # #[derive(Config)]
+    /// # struct Lag { most_seconds: f64 }
+    /// #[rule]
+    /// impl Rule for Lag {
+    ///     fn start(&mut self, _cx: &Context) -> Result<(), Failure> {
+    ///         if self.most_seconds > 0.0 { Ok(()) } else { Err(Failure::new("config", "`most_seconds` must be above 0")) }
+    ///     }
+    /// #   fn evaluate(&mut self, _window: &Window, _cx: &Context) -> Result<Vec<Finding>, Failure> { Ok(Vec::new()) }
+    /// }
+    ///
+    /// # let cx = whimbrel_plugin::testing::context();
+    /// assert_eq!(Lag { most_seconds: 0.0 }.start(&cx).unwrap_err().code, "config");
+    /// ```
+    ///
     /// # Errors
     /// When the configuration makes no sense.
     fn start(&mut self, cx: &Context) -> Result<(), Failure> {
@@ -47,12 +63,46 @@ pub trait Rule: Config {
     /// What is wrong in this window. A finding fires as long as each evaluation reports it, and is resolved by the first
     /// that does not.
     ///
+    /// ```
+    /// # use whimbrel_plugin::prelude::*;
+    /// # #[derive(Config)]
+    /// # struct Lag { most_seconds: f64 }
+    /// #[rule]
+    /// impl Rule for Lag {
+    ///     fn evaluate(&mut self, window: &Window, _cx: &Context) -> Result<Vec<Finding>, Failure> {
+    ///         let behind = window.named("lag_seconds").filter(|lag| {
+    ///             let points = window.inside(lag);
+    ///             !points.is_empty() && points.iter().all(|point| point.value > self.most_seconds)
+    ///         });
+    ///         Ok(behind.map(|_| Finding::new("lag", "lag", Severity::Warning, "the target is behind")).collect())
+    ///     }
+    /// }
+    ///
+    /// # let cx = whimbrel_plugin::testing::context();
+    /// # let points = |value| vec![Point { at_ms: 50_000, value }];
+    /// # let lag = |value| Series { name: "lag_seconds".to_owned(), points: points(value), ..Series::default() };
+    /// # let window = |value| Window { start_ms: 30_000, end_ms: 60_000, series: vec![lag(value)], ..Window::default() };
+    /// let mut rule = Lag { most_seconds: 30.0 };
+    /// assert_eq!(rule.evaluate(&window(90.0), &cx)?.len(), 1);
+    /// assert_eq!(rule.evaluate(&window(2.0), &cx)?.len(), 0);
+    /// # Ok::<(), Failure>(())
+    /// ```
+    ///
     /// # Errors
     /// When the window cannot be judged; nothing fires or is resolved by that.
     fn evaluate(&mut self, window: &Window, cx: &Context) -> Result<Vec<Finding>, Failure>;
 }
 
 /// Something worth telling.
+///
+/// ```
+/// use whimbrel_plugin::{Finding, Severity};
+///
+/// let found = |table: &str| Finding::new(format!("lag/{table}"), "lag", Severity::Warning, format!("{table} is behind"));
+/// assert_ne!(found("orders").key, found("items").key, "two tables are two incidents");
+/// let finding = Finding { since_ms: Some(1_700_000_000_000), score: Some(0.8), ..found("orders") };
+/// assert_eq!(finding.title, "orders is behind");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// What is wrong where, the same from one evaluation to the next: findings with one key are one incident.
@@ -77,6 +127,13 @@ pub struct Finding {
 
 impl Finding {
     /// A finding with nothing but what it needs.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::{Finding, Severity};
+    /// let finding = Finding::new("rate", "low_throughput", Severity::Warning, "almost nothing moves");
+    /// assert_eq!((finding.key.as_str(), finding.kind.as_str()), ("rate", "low_throughput"));
+    /// assert!(finding.detail.is_empty());
+    /// ```
     #[must_use]
     pub fn new(key: impl Into<String>, kind: impl Into<String>, severity: Severity, title: impl Into<String>) -> Self {
         Finding {
@@ -93,18 +150,40 @@ impl Finding {
     }
 
     /// The same finding with the figures behind it.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::{Finding, Severity};
+    /// let finding = Finding::new("rate", "low_throughput", Severity::Warning, "almost nothing moves")
+    ///     .detail(format!("{} rows/s, expected {}", 0.5, 100));
+    /// assert_eq!(finding.detail, "0.5 rows/s, expected 100");
+    /// ```
     #[must_use]
     pub fn detail(self, detail: impl Into<String>) -> Self {
         Finding { detail: detail.into(), ..self }
     }
 
     /// The same finding with what to do about it.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::{Finding, Severity};
+    /// let finding = Finding::new("rate", "low_throughput", Severity::Warning, "almost nothing moves")
+    ///     .action("look at the target's load");
+    /// assert_eq!(finding.action, "look at the target's load");
+    /// ```
     #[must_use]
     pub fn action(self, action: impl Into<String>) -> Self {
         Finding { action: action.into(), ..self }
     }
 
     /// The same finding with one more fact.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::{Finding, Severity, Value};
+    /// let finding = Finding::new("lag", "lag", Severity::Warning, "the target is behind")
+    ///     .attribute("table", Value::Text("orders".to_owned()))
+    ///     .attribute("seconds", Value::Float(90.0));
+    /// assert_eq!(finding.attributes[1], ("seconds".to_owned(), Value::Float(90.0)));
+    /// ```
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
         self.attributes.push((name.into(), value));

@@ -1,7 +1,34 @@
 //! The shape of a configuration as a constant tree, and its JSON Schema written at compile time: the manifest is
 //! a byte array in the plugin's file, so no code may be needed to produce it.
+//!
+//! ```
+//! use whimbrel_plugin::prelude::*;
+//! use whimbrel_plugin::schema::Schema;
+//!
+//! /// Masks columns.
+//! #[derive(Config)]
+//! struct Mask { columns: Vec<String> }
+//!
+//! assert!(matches!(Mask::SCHEMA, Schema::Object { description: "Masks columns.", fields } if fields.len() == 1));
+//! ```
 
 /// The shape of one configuration value. `#[derive(Config)]` writes these.
+///
+/// ```
+/// use whimbrel_plugin::config::Config;
+/// use whimbrel_plugin::schema::Schema;
+///
+/// fn word(schema: &Schema) -> String {
+///     match schema {
+///         Schema::List(items) => format!("a list of {}", word(items)),
+///         Schema::Text { format: "" } => "texts".to_owned(),
+///         Schema::Text { format } => format!("{format}s"),
+///         other => format!("{other:?}"),
+///     }
+/// }
+///
+/// assert_eq!(word(Vec::<whimbrel_plugin::Glob>::SCHEMA), "a list of globs");
+/// ```
 #[derive(Debug)]
 pub enum Schema {
     /// `true` or `false`.
@@ -43,6 +70,22 @@ pub enum Schema {
 }
 
 /// A member of [`Schema::Object`].
+///
+/// ```
+/// use whimbrel_plugin::prelude::*;
+/// use whimbrel_plugin::schema::Schema;
+///
+/// #[derive(Config)]
+/// struct Sample {
+///     /// How many events to keep.
+///     #[config(default = 100)]
+///     first: u32,
+/// }
+///
+/// let Schema::Object { fields: [first], .. } = Sample::SCHEMA else { unreachable!("one field") };
+/// assert_eq!((first.name, first.description), ("first", "How many events to keep."));
+/// assert_eq!((first.required, first.default), (false, "100"));
+/// ```
 #[derive(Debug)]
 pub struct Field {
     /// Its name in the configuration.
@@ -58,6 +101,23 @@ pub struct Field {
 }
 
 /// An alternative of [`Schema::Choice`].
+///
+/// ```
+/// use whimbrel_plugin::prelude::*;
+/// use whimbrel_plugin::schema::Schema;
+///
+/// #[derive(Config)]
+/// enum Action {
+///     /// The value becomes null.
+///     Remove,
+///     /// The value becomes this text.
+///     Replace(String),
+/// }
+///
+/// let Schema::Choice { variants: [remove, replace], .. } = Action::SCHEMA else { unreachable!("two variants") };
+/// assert_eq!((remove.name, remove.description), ("remove", "The value becomes null."));
+/// assert!(remove.value.is_none() && replace.value.is_some());
+/// ```
 #[derive(Debug)]
 pub struct Variant {
     /// The text that selects it, or the single member of the mapping that does.

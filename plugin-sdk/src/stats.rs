@@ -1,6 +1,14 @@
 //! What a rule is handed: series of points over a window, as plain data.
 
 /// How bad something is.
+///
+/// ```
+/// use whimbrel_plugin::Severity;
+///
+/// let lag_seconds = 90.0;
+/// let severity = if lag_seconds < 60.0 { Severity::Warning } else { Severity::Critical };
+/// assert!(severity > Severity::Warning);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Good to know.
@@ -12,6 +20,14 @@ pub enum Severity {
 }
 
 /// One value at one time.
+///
+/// ```
+/// use whimbrel_plugin::Point;
+///
+/// let lag = [Point { at_ms: 0, value: 3.0 }, Point { at_ms: 1_000, value: 12.0 }];
+/// let worst = lag.iter().map(|point| point.value).fold(0.0, f64::max);
+/// assert_eq!(worst, 12.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -21,6 +37,18 @@ pub struct Point {
 }
 
 /// One quantity over time, oldest point first.
+///
+/// ```
+/// use whimbrel_plugin::{Point, Series};
+///
+/// let lag = Series {
+///     name: "lag_seconds".to_owned(),
+///     labels: vec![("table".to_owned(), "shop.orders".to_owned())],
+///     points: vec![Point { at_ms: 0, value: 2.0 }, Point { at_ms: 10_000, value: 7.0 }],
+/// };
+/// let grew = lag.points.windows(2).all(|pair| pair[0].value < pair[1].value);
+/// assert!(grew, "{} of {:?} grows", lag.name, lag.label("table"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// What is measured.
@@ -33,12 +61,28 @@ pub struct Series {
 
 impl Series {
     /// A label's value.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::Series;
+    /// let labels = vec![("table".to_owned(), "shop.orders".to_owned())];
+    /// let lag = Series { name: "lag_seconds".to_owned(), labels, ..Series::default() };
+    /// assert_eq!(lag.label("table"), Some("shop.orders"));
+    /// assert_eq!(lag.label("partition"), None);
+    /// ```
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The newest point.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::{Point, Series};
+    /// let points = vec![Point { at_ms: 0, value: 2.0 }, Point { at_ms: 10_000, value: 7.0 }];
+    /// let lag = Series { points, ..Series::default() };
+    /// assert_eq!(lag.last().map(|point| point.value), Some(7.0));
+    /// assert_eq!(Series::default().last(), None);
+    /// ```
     #[must_use]
     pub fn last(&self) -> Option<Point> {
         self.points.last().copied()
@@ -62,6 +106,20 @@ impl Series {
 }
 
 /// What happened to one pipeline or migration from `start_ms` to `end_ms`, with points before that as look-back.
+///
+/// ```
+/// use whimbrel_plugin::{Point, Series, Window};
+///
+/// let points = vec![Point { at_ms: 20_000, value: 0.4 }, Point { at_ms: 50_000, value: 0.2 }];
+/// let window = Window {
+///     scope: "pipeline/shop".to_owned(),
+///     start_ms: 30_000,
+///     end_ms: 60_000,
+///     series: vec![Series { name: "rate".to_owned(), points, ..Series::default() }],
+/// };
+/// let now = window.inside(&window.series[0]);
+/// assert_eq!(now, [Point { at_ms: 50_000, value: 0.2 }]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Window {
     /// "pipeline/shop", "migration/42"
@@ -76,11 +134,33 @@ pub struct Window {
 
 impl Window {
     /// The series of this name.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::{Series, Window};
+    /// let series = |name: &str, table: &str| Series {
+    ///     name: name.to_owned(),
+    ///     labels: vec![("table".to_owned(), table.to_owned())],
+    ///     ..Series::default()
+    /// };
+    /// let series = vec![series("lag_seconds", "orders"), series("rate", "orders"), series("lag_seconds", "items")];
+    /// let window = Window { series, ..Window::default() };
+    /// let tables: Vec<_> = window.named("lag_seconds").filter_map(|lag| lag.label("table")).collect();
+    /// assert_eq!(tables, ["orders", "items"]);
+    /// ```
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Series> {
         self.series.iter().filter(move |series| series.name == name)
     }
 
     /// The points of a series that lie in the window itself, without the look-back.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::{Point, Series, Window};
+    /// let points = (0..6).map(|n| Point { at_ms: n * 10_000, value: n as f64 }).collect();
+    /// let rate = Series { name: "rate".to_owned(), points, ..Series::default() };
+    /// let window = Window { start_ms: 30_000, end_ms: 50_000, ..Window::default() };
+    /// let values: Vec<f64> = window.inside(&rate).iter().map(|point| point.value).collect();
+    /// assert_eq!(values, [3.0, 4.0, 5.0]);
+    /// ```
     #[must_use]
     pub fn inside<'a>(&self, series: &'a Series) -> &'a [Point] {
         series.since(self.end_ms, self.end_ms.saturating_sub(self.start_ms))

@@ -40,6 +40,23 @@ use crate::failure::Failure;
 pub trait Transform: Config {
     /// Once, after the configuration was read: check what the schema cannot say, prepare what every call needs.
     ///
+    /// ```
+    /// # use whimbrel_plugin::prelude::*;
+    /// # #[derive(Config)]
+    /// # struct Mask { columns: Vec<String> }
+    /// #[transform]
+    /// impl Transform for Mask {
+    ///     fn start(&mut self, _cx: &Context) -> Result<(), Failure> {
+    ///         if self.columns.is_empty() { Err(Failure::new("config", "`columns` is empty")) } else { Ok(()) }
+    ///     }
+    /// #   fn apply(&mut self, _batch: &mut Batch, _cx: &Context) -> Result<(), Failure> { Ok(()) }
+    /// }
+    ///
+    /// # let cx = whimbrel_plugin::testing::context();
+    /// assert_eq!(Mask { columns: vec![] }.start(&cx).unwrap_err().code, "config");
+    /// assert!(Mask { columns: vec!["email".to_owned()] }.start(&cx).is_ok());
+    /// ```
+    ///
     /// # Errors
     /// When the configuration makes no sense; the pipeline then does not start.
     fn start(&mut self, cx: &Context) -> Result<(), Failure> {
@@ -48,6 +65,29 @@ pub trait Transform: Config {
     }
 
     /// Handles one batch. For a single bad event use [`Batch::fail`] and go on.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::prelude::*;
+    /// # use whimbrel_plugin::testing::{Event, TestHost};
+    /// # #[derive(Config)]
+    /// # struct Mask {}
+    /// #[transform]
+    /// impl Transform for Mask {
+    ///     fn apply(&mut self, batch: &mut Batch, cx: &Context) -> Result<(), Failure> {
+    ///         batch.map_text("before.email", |_| "***")?;
+    ///         batch.map_text("after.email", |_| "***")?;
+    ///         cx.metrics().add("rows_masked", batch.len() as f64);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let host = TestHost::new();
+    /// let mut batch = Batch::of([Event::delete("customers", r#"{"email":"ada@example.org"}"#)]);
+    /// Mask {}.apply(&mut batch, &host.context())?;
+    /// assert_eq!(batch.event(0).before(), r#"{"email":"***"}"#);
+    /// assert_eq!(host.counter("rows_masked"), 1.0);
+    /// # Ok::<(), Failure>(())
+    /// ```
     ///
     /// # Errors
     /// An error undoes what this call wrote; the agent then offers the events one by one, and those fail that fail

@@ -32,6 +32,19 @@ use crate::json::Json;
 use crate::stats::{Point, Series, Window};
 
 /// Texts people and machines write: empty, long, with quotes, line ends, several scripts, and what looks like other types.
+///
+/// ```
+/// use proptest::prelude::*;
+/// use whimbrel_plugin::testing::strategy;
+///
+/// fn mask(text: &str) -> String {
+///     text.chars().map(|c| if c.is_alphanumeric() { '*' } else { c }).collect()
+/// }
+///
+/// proptest!(|(text in strategy::texts())| {
+///     prop_assert_eq!(mask(&text).chars().count(), text.chars().count());
+/// });
+/// ```
 pub fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-z0-9._%+-]{1,12}@[a-z0-9-]{1,10}\\.(org|com|example)",
@@ -67,6 +80,17 @@ fn rows(columns: &[&str]) -> impl Strategy<Value = Json> + use<> {
 }
 
 /// One event over these columns, with the images its operation has.
+///
+/// ```
+/// use proptest::prelude::*;
+/// use whimbrel_plugin::Batch;
+/// use whimbrel_plugin::testing::strategy;
+///
+/// proptest!(|(event in strategy::events(&["email"]))| {
+///     let operation = Batch::of([event.clone()]).operations().get(0).map(str::to_owned);
+///     prop_assert_eq!(operation.as_deref() == Some("delete"), event.after() == "null");
+/// });
+/// ```
 pub fn events(columns: &[&str]) -> impl Strategy<Value = Event> + use<> {
     let operations = prop_oneof![
         Just(("create", false, true)),
@@ -89,11 +113,33 @@ pub fn events(columns: &[&str]) -> impl Strategy<Value = Event> + use<> {
 }
 
 /// Batches of up to 50 events over these columns, the empty one included.
+///
+/// ```
+/// use proptest::prelude::*;
+/// use whimbrel_plugin::testing::strategy;
+///
+/// proptest!(|(mut batch in strategy::batches(&["name", "email"]))| {
+///     batch.map_text("after.email", |_| "***").unwrap();
+///     let masked = batch.text_column("after.email");
+///     prop_assert!(masked.iter().flatten().all(|email| email == "***"));
+/// });
+/// ```
 pub fn batches(columns: &[&str]) -> impl Strategy<Value = Batch> + use<> {
     vec(events(columns), 0..50).prop_map(Batch::of)
 }
 
 /// Windows of 30 seconds with up to an hour of look-back: series with gaps, flat ones, empty ones, and extreme values.
+///
+/// ```
+/// use proptest::prelude::*;
+/// use whimbrel_plugin::testing::strategy;
+///
+/// proptest!(|(window in strategy::windows(&["rate", "lag_seconds"]))| {
+///     prop_assert_eq!(window.named("rate").count(), 1);
+///     let lag = window.named("lag_seconds").next().unwrap();
+///     prop_assert!(window.inside(lag).len() <= lag.points.len());
+/// });
+/// ```
 pub fn windows(series: &[&str]) -> impl Strategy<Value = Window> + use<> {
     let names: Vec<String> = series.iter().map(|name| (*name).to_owned()).collect();
     let end = 1_700_000_000_000_i64;
