@@ -1,6 +1,8 @@
 //! Every public item of the SDK shows how it is used: in an example that `cargo test --doc` compiles and runs. Reads the
 //! sources as text; whether the examples say what is true is their own assertions' business.
 
+#![expect(clippy::unwrap_used, reason = "a test, whose helpers stand outside its functions")]
+
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
