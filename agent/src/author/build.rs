@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::component::{PROFILE, TARGET, encode, hint, leaks};
 use super::subject::Subject;
 use crate::plugin::Refusal;
+use crate::plugin::place::place;
 
 /// Why there is no component.
 #[derive(Debug, thiserror::Error)]
@@ -123,19 +124,6 @@ pub fn build(dir: &Path, options: &Options) -> Result<Built, BuildError> {
     });
     place(&path, &subject.bytes).map_err(file("write", &path))?;
     Ok(Built { path, subject })
-}
-
-/// Puts a whole file in place of another at once: whoever watches the path never sees half a component.
-///
-/// # Errors
-/// When the folder cannot be written.
-pub fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    fs::write(&temporary, bytes)?;
-    fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 fn cargo(dir: &Path, manifest: &str, options: &Options) -> Command {

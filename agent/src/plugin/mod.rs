@@ -24,6 +24,7 @@ mod host;
 mod instance;
 mod limits;
 mod manifest;
+pub mod place;
 pub mod repro;
 pub mod rights;
 pub mod services;

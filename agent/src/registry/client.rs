@@ -21,9 +21,9 @@ use super::RegistryError;
 use super::artifact::Parts;
 use super::login::login;
 use crate::author::subject::Subject;
-use crate::plugin::trust::artifact::{Artifact, is_sha256};
+use crate::plugin::MAX_BYTES;
+use crate::plugin::trust::artifact::{Artifact, is_sha256, sha256};
 use crate::plugin::trust::signature::{PrivateKey, Signature};
-use crate::plugin::{MAX_BYTES, digest};
 use crate::runtime::logging::chain;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -278,10 +278,6 @@ impl Registry {
 fn signatures_of(reference: &Reference, digest: &str) -> Reference {
     let tag = format!("{}.sig", digest.replacen(':', "-", 1));
     Reference::with_tag(reference.registry().to_owned(), reference.repository().to_owned(), tag)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    format!("sha256:{}", digest(bytes))
 }
 
 /// A manifest as it is pushed, and its digest.

@@ -135,6 +135,12 @@ pub fn reference(text: &str) -> Result<Reference, RegistryError> {
     plain.parse().map_err(|error: oci_client::ParseError| bad(&error.to_string()))
 }
 
+/// Whether the text names the tag or digest of its reference itself: the library takes `latest` where there is none.
+#[must_use]
+pub fn names_version(text: &str, reference: &Reference) -> bool {
+    reference.digest().is_some() || reference.tag().is_some_and(|tag| text.ends_with(&format!(":{tag}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,6 @@ pub use load::{BuildError, build};
 pub use native::mask_email;
 pub use promote::{PromoteError, Promoted};
 pub use recording::{RecordError, Show};
-pub use reload::{ReloadError, Reloads, Report};
+pub use reload::{ReloadError, Reloads, Report, UnknownPlace};
 pub use sample::Sample;
 pub use view::View;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::load::config_of;
-use super::reload::{ReloadError, Reloads, introduce, not_loaded};
+use super::reload::{ReloadError, Reloads, UnknownPlace, introduce, not_loaded};
 use crate::plugin::Setup;
 use crate::stats::{Compared, Conditions};
 
@@ -11,13 +11,8 @@ use crate::stats::{Compared, Conditions};
 #[derive(Debug, thiserror::Error)]
 pub enum PromoteError {
     /// There is no such place.
-    #[error("pipeline `{pipeline}` has no plugin `{plugin}`; /api/v1/plugins lists what there is")]
-    Unknown {
-        /// As asked for.
-        pipeline: String,
-        /// As asked for.
-        plugin: String,
-    },
+    #[error(transparent)]
+    Unknown(#[from] UnknownPlace),
     /// Nothing runs beside it.
     #[error("nothing runs in the shadow of this plugin; write `shadow` into its entry of the configuration")]
     NoShadow,
@@ -63,8 +58,7 @@ impl Reloads {
     /// # Errors
     /// With the reason why the version at work stays.
     pub fn promote(&mut self, pipeline: &str, plugin: &str, wanted: Conditions) -> Result<Promoted, PromoteError> {
-        let unknown = || PromoteError::Unknown { pipeline: pipeline.to_owned(), plugin: plugin.to_owned() };
-        let recipe = self.recipe(pipeline, plugin).ok_or_else(unknown)?;
+        let recipe = self.recipe(pipeline, plugin)?;
         let shadow = recipe.slot.shadow().ok_or(PromoteError::NoShadow)?;
         let status = recipe.slot.place.status().shadow.ok_or(PromoteError::NoShadow)?;
         check(wanted, &status.events)?;

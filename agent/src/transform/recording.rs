@@ -4,7 +4,7 @@
 use super::case::Case;
 use super::load::BuildError;
 use super::redact::redacted;
-use super::reload::Reloads;
+use super::reload::{Reloads, UnknownPlace};
 use super::sample::Sample;
 use super::view::View;
 use crate::config::raw::Record;
@@ -49,13 +49,8 @@ impl Show {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// There is no such place.
-    #[error("pipeline `{pipeline}` has no plugin `{plugin}`; /api/v1/plugins lists what there is")]
-    Unknown {
-        /// As asked for.
-        pipeline: String,
-        /// As asked for.
-        plugin: String,
-    },
+    #[error(transparent)]
+    Unknown(#[from] UnknownPlace),
     /// It may not be.
     #[error("this agent lets nothing be recorded; `plugins.record: redacted` in its configuration would")]
     Off,
@@ -86,8 +81,7 @@ impl Reloads {
             (Record::Redacted, Show::Columns(_) | Show::Everything) => return Err(RecordError::NoValues),
             (Record::Redacted, Show::Nothing) | (Record::Values, _) => {}
         }
-        let unknown = || RecordError::Unknown { pipeline: pipeline.to_owned(), plugin: plugin.to_owned() };
-        let recipe = self.recipe(pipeline, plugin).ok_or_else(unknown)?;
+        let recipe = self.recipe(pipeline, plugin)?;
         let batch = recipe.slot.recorded().ok_or(RecordError::Nothing)?.batch;
         let status = recipe.slot.place.status();
         let mut setup = recipe.setup(&self.sandbox, None)?;

@@ -72,6 +72,16 @@ impl ReloadError {
     }
 }
 
+/// No plugin has this place.
+#[derive(Debug, thiserror::Error)]
+#[error("pipeline `{pipeline}` has no plugin `{plugin}`; /api/v1/plugins lists what there is")]
+pub struct UnknownPlace {
+    /// As asked for.
+    pub pipeline: String,
+    /// As asked for.
+    pub plugin: String,
+}
+
 /// What became of the reload of one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -137,8 +147,9 @@ impl Reloads {
     }
 
     /// How the plugin of this place is made.
-    pub(super) fn recipe(&self, pipeline: &str, plugin: &str) -> Option<&Recipe> {
-        self.recipes.iter().find(|recipe| recipe.pipeline == pipeline && recipe.name == plugin)
+    pub(super) fn recipe(&self, pipeline: &str, plugin: &str) -> Result<&Recipe, UnknownPlace> {
+        let found = self.recipes.iter().find(|recipe| recipe.pipeline == pipeline && recipe.name == plugin);
+        found.ok_or_else(|| UnknownPlace { pipeline: pipeline.to_owned(), plugin: plugin.to_owned() })
     }
 
     /// The files in use, with the digest of what was read from each.

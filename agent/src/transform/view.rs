@@ -15,7 +15,7 @@ use crate::plugin::{ColumnPath, Dictionary, EventBatch, Failure, Image, TextColu
 #[derive(Debug)]
 pub struct View {
     pub(super) batch: Batch,
-    /// The plugin at work, for the reasons it gives; empty outside a chain.
+    /// The plugin at work, for the reasons it gives; none outside a chain.
     pub(super) plugin: Option<Arc<str>>,
     /// The events the plugin sees, by their place in the batch.
     rows: Vec<u32>,

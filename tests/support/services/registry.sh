@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # An OCI registry (CNCF Distribution), plain and open; with REGISTRY_TLS=on only over TLS and with the login
-# REGISTRY_USER and REGISTRY_PASSWORD (fixed: a hash of them stands below).
+# whimbrel, canary-registry-password (a hash of it stands below).
 set -euo pipefail
 . "$(dirname "$0")/service.sh"
 

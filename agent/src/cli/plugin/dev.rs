@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::test::cases;
-use crate::author::build::{Options, build, place};
+use crate::author::build::{Options, build};
 use crate::author::watch::Watch;
 use crate::cli::Exit;
+use crate::plugin::place::place;
 
 /// Arguments of `whimbrel plugin dev`.
 #[derive(Debug, Args)]

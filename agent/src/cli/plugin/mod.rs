@@ -1,6 +1,7 @@
 //! `whimbrel plugin …`: what an author of plugins does with them. One file a verb; each prints what
 //! [`crate::author`] found.
 
+mod asked;
 mod bench;
 mod build;
 mod check;
@@ -159,6 +160,12 @@ fn built_subject(
             Ok(Err(build::exit_of(&error)))
         }
     }
+}
+
+/// Runs what talks to an agent or a registry.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    crate::runtime::tls::install();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Bytes for people.

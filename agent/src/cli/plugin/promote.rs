@@ -2,21 +2,18 @@
 //! decides: it checks the conditions again on its own numbers.
 
 use std::io::Write;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::asked::{AskedArgs, client, refusal};
+use super::block_on;
 use crate::cli::Exit;
 use crate::cli::dead_letters::escaped;
 use crate::export::control::HEADER;
 use crate::stats::{Compared, Conditions, Difference};
-
-/// A promotion waits for the end of a batch.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Arguments of `plugin promote`.
 #[derive(Debug, Args)]
@@ -27,15 +24,8 @@ brings the old version back.
 Exit status: 0 promoted, 1 not promoted or no agent there, 2 usage."
 )]
 pub(super) struct PromoteArgs {
-    /// Where the agent listens
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
-    url: Url,
-    /// Pipeline
-    #[arg(long, value_name = "NAME")]
-    pipeline: String,
-    /// Plugin, by its name in the pipeline
-    #[arg(long, value_name = "NAME")]
-    plugin: String,
+    #[command(flatten)]
+    asked: AskedArgs,
     /// Refuse when fewer events were compared
     #[arg(long, value_name = "N", default_value_t = 1)]
     min_events: u64,
@@ -76,20 +66,18 @@ struct Promoted {
 }
 
 pub(super) fn run(args: &PromoteArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    crate::runtime::tls::install();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(promote(args, out))
+    block_on(promote(args, out))
 }
 
 async fn promote(args: &PromoteArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let client = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-    let url = at(&args.url, &["api", "v1", "plugins"])?;
-    let unreachable = || format!("no agent answers at {}; name its address with --url", args.url);
-    let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
+    let (client, asked) = (client()?, &args.asked);
+    let unreachable = || asked.unreachable();
+    let answer = client.get(asked.plugins()?).send().await.and_then(reqwest::Response::error_for_status);
     let places: Vec<Place> = answer.with_context(unreachable)?.json().await.with_context(unreachable)?;
-    let Some(place) = places.iter().find(|place| place.pipeline == args.pipeline && place.plugin == args.plugin) else {
+    let Some(place) = places.iter().find(|place| place.pipeline == asked.pipeline && place.plugin == asked.plugin)
+    else {
         let known: Vec<String> = places.iter().map(|place| format!("{}/{}", place.pipeline, place.plugin)).collect();
-        bail!("there is no plugin `{}/{}`; there are: {}", args.pipeline, args.plugin, known.join(", "));
+        bail!("there is no plugin `{}/{}`; there are: {}", asked.pipeline, asked.plugin, known.join(", "));
     };
     let Some(shadow) = &place.shadow else {
         bail!("nothing runs in the shadow of this plugin; write `shadow` into its entry of the configuration");
@@ -98,29 +86,19 @@ async fn promote(args: &PromoteArgs, out: &mut dyn Write) -> anyhow::Result<Exit
     if args.dry_run {
         return Ok(Exit::Ok);
     }
-    let url = at(&args.url, &["api", "v1", "pipelines", &args.pipeline, "plugins", &args.plugin, "promote"])?;
     let wanted = Conditions { min_events: args.min_events, max_differs: args.max_differs };
-    let answer = client.post(url).header(HEADER, "1").json(&wanted).send().await.with_context(unreachable)?;
+    let answer =
+        client.post(asked.page("promote")?).header(HEADER, "1").json(&wanted).send().await.with_context(unreachable)?;
     if !answer.status().is_success() {
         let status = answer.status();
         let body: Value = answer.json().await.unwrap_or_default();
-        bail!("not promoted: {}", body.get("error").and_then(Value::as_str).unwrap_or(status.as_str()));
+        bail!("not promoted: {}", refusal(status, &body));
     }
     let promoted: Promoted = answer.json().await.context("the agent's answer cannot be read")?;
     let state = if promoted.at_work { "at work" } else { "taken after the batch in hand" };
     writeln!(out, "promoted: version {} is {state}", escaped(&shadow.version))?;
     writeln!(out, "{}", escaped(&promoted.then))?;
     Ok(Exit::Ok)
-}
-
-/// The address with this path; names may hold anything.
-pub(super) fn at(url: &Url, path: &[&str]) -> anyhow::Result<Url> {
-    let mut url = url.clone();
-    match url.path_segments_mut() {
-        Ok(mut segments) => segments.pop_if_empty().extend(path),
-        Err(()) => bail!("--url is no http address"),
-    };
-    Ok(url)
 }
 
 fn show(place: &Place, shadow: &Shadow, out: &mut dyn Write) -> std::io::Result<()> {

@@ -7,11 +7,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use oci_client::Reference;
 
-use super::trusted::{RegistryArgs, Signers, TrustArgs, block_on, looked_at};
-use super::{KindWord, size};
+use super::trusted::{RegistryArgs, Signers, TrustArgs, looked_at};
+use super::{KindWord, block_on, size};
 use crate::cli::Exit;
 use crate::cli::dead_letters::escaped;
-use crate::plugin::trust::lock::{Lock, Locked, replace};
+use crate::plugin::place::place;
+use crate::plugin::trust::lock::{Lock, Locked};
 use crate::registry;
 
 /// Arguments of `whimbrel plugin pull`.
@@ -49,7 +50,7 @@ pub(super) fn run(args: &PullArgs, out: &mut dyn Write) -> anyhow::Result<Exit> 
     let lock = Lock::read_or_new(&args.trust.lock)?;
     if let Some(text) = &args.reference {
         let reference = registry::reference(text)?;
-        if reference.digest().is_none() && !text.ends_with(&format!(":{}", reference.tag().unwrap_or_default())) {
+        if !registry::names_version(text, &reference) {
             bail!("`{text}` does not say which version; write {text}:TAG or {text}@sha256:DIGEST");
         }
         return one(args, &reference, lock, &signers, out);
@@ -109,7 +110,7 @@ fn again(args: &PullArgs, locked: &Locked, signers: &Signers, out: &mut dyn Writ
 }
 
 fn write(locked: &Locked, component: &[u8]) -> anyhow::Result<()> {
-    replace(&locked.file, component).with_context(|| format!("cannot write {}", locked.file.display()))
+    place(&locked.file, component).with_context(|| format!("cannot write {}", locked.file.display()))
 }
 
 fn told(locked: &Locked, bytes: usize, signed: &str, out: &mut dyn Write) -> std::io::Result<()> {

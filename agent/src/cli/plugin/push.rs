@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use oci_client::Reference;
 
-use super::subject;
-use super::trusted::{RegistryArgs, block_on};
+use super::trusted::RegistryArgs;
+use super::{block_on, subject};
 use crate::cli::Exit;
 use crate::plugin::trust::signature::PrivateKey;
 use crate::registry;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &PushArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
         writeln!(err, "whimbrel: a push makes its own digest; leave `@{digest}` out and name a tag")?;
         return Ok(Exit::Usage);
     }
-    if !args.reference.ends_with(&format!(":{}", reference.tag().unwrap_or_default())) {
+    if !registry::names_version(&args.reference, &reference) {
         // What is allowed in versions and not in tags: build metadata.
         let tag = subject.manifest.version.replace('+', "-");
         reference = Reference::with_tag(reference.registry().to_owned(), reference.repository().to_owned(), tag);

@@ -5,21 +5,18 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use reqwest::{Client, Url};
 use serde_json::Value;
 
-use super::promote::at;
+use super::asked::{AskedArgs, client, refusal};
+use super::block_on;
 use crate::author::replay::case::Case;
 use crate::cli::Exit;
 use crate::cli::dead_letters::escaped;
 use crate::export::control::{HEADER, Shown};
 
-/// The agent answers between two reloads, and a reload compiles.
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// So many cases of one plugin may be in a folder.
 const MOST: u32 = 1_000;
 
@@ -37,15 +34,8 @@ for the test in their place where the plugin needs one.
 
 Exit status: 0 recorded, 1 nothing recorded or no agent there, 2 usage.")]
 pub(super) struct RecordArgs {
-    /// Where the agent listens
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
-    url: Url,
-    /// Pipeline
-    #[arg(long, value_name = "NAME")]
-    pipeline: String,
-    /// Plugin, by its name in the pipeline
-    #[arg(long, value_name = "NAME")]
-    plugin: String,
+    #[command(flatten)]
+    asked: AskedArgs,
     /// A new .json file, or a folder in which the case gets a name of its own
     #[arg(long, value_name = "DIR|FILE", default_value = "tests")]
     out: PathBuf,
@@ -58,9 +48,7 @@ pub(super) struct RecordArgs {
 }
 
 pub(super) fn run(args: &RecordArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    crate::runtime::tls::install();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let text = runtime.block_on(recorded(args))?;
+    let text = block_on(recorded(args))?;
     let case: Case = serde_json::from_str(&text).context("the agent's answer is no replay case of this version")?;
     let file = keep(args, &text).with_context(|| format!("cannot write into {}", args.out.display()))?;
     writeln!(out, "{}", escaped(&case.description))?;
@@ -69,17 +57,16 @@ pub(super) fn run(args: &RecordArgs, out: &mut dyn Write) -> anyhow::Result<Exit
 }
 
 async fn recorded(args: &RecordArgs) -> anyhow::Result<String> {
-    let client = Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-    let url = at(&args.url, &["api", "v1", "pipelines", &args.pipeline, "plugins", &args.plugin, "recorded"])?;
     let show = (!args.show.is_empty()).then(|| args.show.join(","));
-    let request = client.get(url).header(HEADER, "1").query(&Shown { show, show_all: args.show_all });
-    let unreachable = || format!("no agent answers at {}; name its address with --url", args.url);
+    let request =
+        client()?.get(args.asked.page("recorded")?).header(HEADER, "1").query(&Shown { show, show_all: args.show_all });
+    let unreachable = || args.asked.unreachable();
     let answer = request.send().await.with_context(unreachable)?;
     let status = answer.status();
     let text = answer.text().await.with_context(unreachable)?;
     if !status.is_success() {
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
-        bail!("not recorded: {}", escaped(body.get("error").and_then(Value::as_str).unwrap_or(status.as_str())));
+        bail!("not recorded: {}", refusal(status, &body));
     }
     Ok(text)
 }
@@ -95,7 +82,7 @@ fn keep(args: &RecordArgs, text: &str) -> io::Result<PathBuf> {
     }
     fs::create_dir_all(&args.out)?;
     let plain = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-");
-    let stem = format!("recorded-{}-{}", plain(&args.pipeline), plain(&args.plugin));
+    let stem = format!("recorded-{}-{}", plain(&args.asked.pipeline), plain(&args.asked.plugin));
     for number in 1..=MOST {
         let name = if number == 1 { format!("{stem}.json") } else { format!("{stem}-{number}.json") };
         let file = args.out.join(name);

@@ -108,9 +108,3 @@ pub(super) fn looked_at(
     };
     Ok((subject, locked))
 }
-
-/// Runs what talks to a registry.
-pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    crate::runtime::tls::install();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
-}

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::trusted::{RegistryArgs, Signers, TrustArgs, block_on, looked_at};
+use super::block_on;
+use super::trusted::{RegistryArgs, Signers, TrustArgs, looked_at};
 use crate::cli::Exit;
 use crate::cli::dead_letters::escaped;
-use crate::plugin::digest;
 use crate::plugin::trust::Untrusted;
+use crate::plugin::trust::artifact::sha256;
 use crate::plugin::trust::lock::{Lock, Locked};
 use crate::registry;
 
@@ -63,7 +64,7 @@ pub(super) fn run(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit
 
 fn component(path: &Path) -> anyhow::Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}; pull it again", path.display()))?;
-    Ok(format!("sha256:{}", digest(&bytes)))
+    Ok(sha256(&bytes))
 }
 
 /// A file against its entry.

@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use crate::plugin::digest;
+
 /// The media type of a component.
 pub const COMPONENT: &str = "application/wasm";
 /// The media type of what describes a component (`created`, `architecture`, `layerDigests`, `component`).
@@ -89,6 +91,12 @@ impl Artifact {
             }
         }
     }
+}
+
+/// The digest of these bytes, as a registry names them.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", digest(bytes))
 }
 
 /// Whether it is `sha256:` and 64 small hexadecimal digits.

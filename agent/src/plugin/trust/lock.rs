@@ -2,15 +2,14 @@
 //! committed and reviewed, and to be checked without a network: the manifest's text is in it, so that a signature over
 //! the manifest leads to the component's bytes.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{Artifact, NoArtifact};
+use super::artifact::{Artifact, NoArtifact, sha256};
 use super::signature::{PublicKey, Signature};
-use crate::plugin::digest;
+use crate::plugin::place::place;
 
 /// The layout of the file.
 const FORMAT: u32 = 1;
@@ -96,7 +95,7 @@ impl Locked {
     /// # Errors
     /// With what does not.
     pub fn check(&self) -> Result<(), Torn> {
-        if format!("sha256:{}", digest(self.manifest.as_bytes())) != self.digest {
+        if sha256(self.manifest.as_bytes()) != self.digest {
             return Err(Torn::Manifest);
         }
         let artifact = Artifact::of(&self.manifest)?;
@@ -154,7 +153,7 @@ impl Lock {
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
         let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
-        replace(path, text.as_bytes()).map_err(|source| LockError::Write { path: path.display().to_string(), source })
+        place(path, text.as_bytes()).map_err(|source| LockError::Write { path: path.display().to_string(), source })
     }
 
     /// The entry of a reference.
@@ -169,22 +168,4 @@ impl Lock {
         self.plugins.push(locked);
         self.plugins.sort_by(|a, b| a.reference.cmp(&b.reference));
     }
-}
-
-/// Writes a file beside and puts it in place, so that nobody sees half of it. Folders on the way are made.
-///
-/// # Errors
-/// The system's.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = fs::File::create(&beside).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
-    let placed = written.and_then(|()| fs::rename(&beside, path));
-    if placed.is_err() {
-        // Best effort: the first error is the one to tell.
-        let _ = fs::remove_file(&beside);
-    }
-    placed
 }

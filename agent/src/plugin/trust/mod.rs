@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use self::artifact::sha256;
 use self::lock::{Lock, LockError, Locked, Torn};
 use self::signature::{KeyError, PublicKey};
-use super::cache::digest;
 
 /// What a missing or foreign signature means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -77,7 +77,7 @@ impl Trust {
     /// With the reason why it may not.
     pub fn admit(&self, plugin: &str, component: &[u8]) -> Result<(), Untrusted> {
         let Some(path) = &self.lock else { return Ok(()) };
-        let component = format!("sha256:{}", digest(component));
+        let component = sha256(component);
         let lock = Lock::read(path)?;
         let entries: Vec<&Locked> = lock.plugins.iter().filter(|locked| locked.component == component).collect();
         let Some(first) = entries.first() else {
@@ -102,11 +102,7 @@ impl Trust {
         }
     }
 
-    /// The keys of those who may sign.
-    ///
-    /// # Errors
-    /// With the first that cannot be used.
-    pub fn keys(&self) -> Result<Vec<PublicKey>, KeyError> {
+    fn keys(&self) -> Result<Vec<PublicKey>, KeyError> {
         self.keys.iter().map(|path| PublicKey::read(path)).collect()
     }
 }
