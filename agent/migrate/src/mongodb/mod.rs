@@ -1,0 +1,16 @@
+//! MongoDB.
+
+/// What a MongoDB migration does, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Script {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// A step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {}
+
+/// Something that must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {}
