@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +155,13 @@ impl Progress {
     }
 }
 
+/// Milliseconds since 1970 by this machine's clock.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// A migration in the ledger. An undone migration leaves the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -169,7 +177,7 @@ pub struct Entry {
     pub outcome: Outcome,
     /// Who: `user@host`, and the process.
     pub by: String,
-    /// Milliseconds since 1970, the database's clock where it has one.
+    /// When it was begun last, milliseconds since 1970, by the runner's clock.
     pub started_at_ms: i64,
     /// Milliseconds since 1970.
     pub finished_at_ms: Option<i64>,
@@ -184,6 +192,19 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry with this outcome, over at `now_ms`.
+    #[must_use]
+    pub fn ended(&self, outcome: Outcome, now_ms: i64) -> Self {
+        let took = u64::try_from(now_ms.saturating_sub(self.started_at_ms)).unwrap_or(0);
+        Self {
+            outcome,
+            finished_at_ms: Some(now_ms),
+            duration_ms: self.duration_ms.saturating_add(took),
+            error: self.error.clone().filter(|_| outcome == Outcome::Failed),
+            ..self.clone()
+        }
+    }
+
     /// Whether the change is in the database, whole.
     #[must_use]
     pub fn is_applied(&self) -> bool {

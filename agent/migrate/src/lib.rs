@@ -19,6 +19,7 @@
 
 pub mod catalog;
 pub mod connect;
+pub mod contents;
 pub mod database;
 pub mod engine;
 pub mod error;
