@@ -1,6 +1,7 @@
 //! A migration as read from its files, ready to run. Where it comes from is `catalog/`'s business, what its steps mean each
 //! database's.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -124,6 +125,34 @@ impl Default for Options {
                 floor: Duration::from_secs(30),
             },
             verify: false,
+        }
+    }
+}
+
+impl Body {
+    /// How many steps there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Sql(script) => script.steps.len(),
+            Self::Mongodb(script) => script.steps.len(),
+            Self::Plugin(_) => 1,
+        }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sql(check) => check.fmt(f),
+            Self::Mongodb(check) => check.fmt(f),
+            Self::Copy(copy) => write!(f, "{} is as {}", copy.to, copy.from),
         }
     }
 }

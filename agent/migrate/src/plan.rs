@@ -79,13 +79,17 @@ impl Refusal {
     pub fn remedy(&self) -> String {
         match self {
             Self::Changed { id, partly: false } => {
-                format!("restore the file and put the change in a new version, or `migrate repair --accept-checksum {id}`")
+                format!(
+                    "restore the file and put the change in a new version, or `migrate repair --accept-checksum {id}`"
+                )
             }
             Self::Changed { id, partly: true } => format!(
                 "restore the file and run `migrate up`, which goes on where it stopped; or undo by hand what is done of it and \
                  `migrate repair --forget {id}`"
             ),
-            Self::Missing(id) => format!("restore the file, or `migrate repair --forget {id}` takes it out of the ledger"),
+            Self::Missing(id) => {
+                format!("restore the file, or `migrate repair --forget {id}` takes it out of the ledger")
+            }
             Self::Gap { .. } => "add the file that is missing, or allow gaps (`--allow-gaps`)".to_owned(),
             Self::OutOfOrder { .. } => "give it a version above, or allow it (`--out-of-order`)".to_owned(),
             Self::HalfUndone(_) => "`migrate down` goes on where it stopped".to_owned(),
@@ -210,7 +214,8 @@ pub fn faults(files: &[Migration], ledger: &[Entry], policy: Policy) -> Vec<Refu
         }
     }
     if !policy.gaps {
-        let counted: Vec<(u64, &Id)> = files.iter().filter_map(|file| counted(&file.id).map(|n| (n, &file.id))).collect();
+        let counted: Vec<(u64, &Id)> =
+            files.iter().filter_map(|file| counted(&file.id).map(|n| (n, &file.id))).collect();
         for pair in counted.windows(2) {
             if let [(one, after), (other, before)] = pair
                 && one.checked_add(1) != Some(*other)
@@ -219,7 +224,8 @@ pub fn faults(files: &[Migration], ledger: &[Entry], policy: Policy) -> Vec<Refu
             }
         }
     }
-    let highest = ledger.iter().filter(|entry| entry.is_applied() && matches!(entry.id, Id::Version(_))).map(|e| &e.id).max();
+    let highest =
+        ledger.iter().filter(|entry| entry.is_applied() && matches!(entry.id, Id::Version(_))).map(|e| &e.id).max();
     if let (Some(applied), false) = (highest, policy.out_of_order) {
         let entries = by_id(ledger);
         let late = files.iter().filter(|file| file.id < *applied && !entries.contains_key(&file.id));

@@ -87,7 +87,13 @@ mod tests {
 
     #[test]
     fn a_replica_that_never_comes_back_lets_one_chunk_pass_in_each_floor() {
-        run(&[(0, Some(0), true), (1, Some(99), false), (29, Some(99), false), (30, Some(99), true), (31, Some(99), false)]);
+        run(&[
+            (0, Some(0), true),
+            (1, Some(99), false),
+            (29, Some(99), false),
+            (30, Some(99), true),
+            (31, Some(99), false),
+        ]);
     }
 
     #[test]

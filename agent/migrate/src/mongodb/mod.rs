@@ -14,3 +14,9 @@ pub enum Step {}
 /// Something that must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Check {}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {}
+    }
+}

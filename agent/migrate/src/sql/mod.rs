@@ -1,6 +1,8 @@
 //! SQL migrations: scripts of statements, backfills and checks, which are the same words for every SQL database. How they
 //! are run is `postgresql/`'s, `mysql/`'s and `sqlite/`'s business.
 
+use std::fmt;
+
 /// How a database writes its SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -89,4 +91,34 @@ pub struct Bound {
     pub at_least: u64,
     /// At most; none: however many.
     pub at_most: Option<u64>,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count { table, filter: None, is } => write!(f, "{table} has {is} rows"),
+            Self::Count { table, filter: Some(filter), is } => write!(f, "{table} has {is} rows where {filter}"),
+            Self::Query { sql, equals } => write!(f, "`{sql}` gives {equals}"),
+            Self::Equal { left, right } => write!(f, "`{left}` gives what `{right}` gives"),
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.at_least, self.at_most) {
+            (least, Some(most)) if least == most => write!(f, "{least}"),
+            (0, Some(most)) => write!(f, "at most {most}"),
+            (least, Some(most)) => write!(f, "{least} to {most}"),
+            (least, None) => write!(f, "at least {least}"),
+        }
+    }
+}
+
+impl Bound {
+    /// Whether this many are right.
+    #[must_use]
+    pub fn holds(&self, count: u64) -> bool {
+        count >= self.at_least && self.at_most.is_none_or(|most| count <= most)
+    }
 }
