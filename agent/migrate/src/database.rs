@@ -7,6 +7,7 @@
 //!   looks at the database before doing anything.
 //! - Nothing is written by who lost the lock: every write is fenced by the token that came with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -138,7 +139,7 @@ pub struct Job<'a> {
     /// How.
     pub options: &'a Options,
     /// Who runs plugins.
-    pub programs: &'a dyn Programs,
+    pub programs: &'a Arc<dyn Programs>,
     /// Who is told.
     pub watch: &'a dyn Watch,
     /// Cancelled when the lock is lost or somebody asks to stop: to be looked at between two pieces of work.

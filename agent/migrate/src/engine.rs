@@ -467,7 +467,7 @@ impl Runner {
             checks: &checks,
             entry,
             options: &self.options,
-            programs: &*self.programs,
+            programs: &self.programs,
             watch: &self.watch,
             cancel,
         };

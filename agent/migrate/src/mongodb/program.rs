@@ -1,0 +1,203 @@
+//! The session lent to a plugin: its commands run in the transaction that was opened for the call, and the ledger's entry is
+//! written in the same. What the plugin says of its progress counts when that transaction is committed.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bson::Bson;
+use mongodb::{ClientSession, Database};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::client::failed;
+use super::commands::command;
+use super::session::{MongoSession, away};
+use super::step::Step;
+use super::transaction::{Advance, Place, begin, commit, write};
+use super::value::to_json;
+use crate::database::Job;
+use crate::error::{Error, Kind, Result};
+use crate::ledger::{Count, Direction, Entry, Outcome, now_ms};
+use crate::migration::PluginFile;
+use crate::program::{Call, Failure, Lent, Program};
+use crate::watch::Event;
+
+/// As long as other transactions are begun again.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Runs a plugin's `up` and `validate`, or its `down`, in one transaction.
+pub(super) async fn run(session: &mut MongoSession, job: &mut Job<'_>, file: &PluginFile) -> Result<()> {
+    let (programs, file) = (Arc::clone(job.programs), file.clone());
+    let loaded = tokio::task::spawn_blocking(move || programs.load(&file)).await;
+    let mut program = loaded.map_err(|_| gone())??;
+    let began = Instant::now();
+    let mut attempt = 1;
+    loop {
+        let (back, done) = attempted(session, job, program).await?;
+        program = back;
+        match done {
+            Ok(()) => return Ok(()),
+            Err(error)
+                if error.kind == Kind::Transient && began.elapsed() < GIVE_UP_AFTER && !job.cancel.is_cancelled() =>
+            {
+                attempt += 1;
+                let id = job.entry.id.to_text();
+                job.watch.tell(&Event::Retried { id: &id, code: &error.code, attempt, wait: WAIT });
+                tokio::time::sleep(WAIT).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+type Counts = BTreeMap<String, Count>;
+
+async fn attempted(
+    session: &mut MongoSession,
+    job: &mut Job<'_>,
+    program: Box<dyn Program>,
+) -> Result<(Box<dyn Program>, Result<()>)> {
+    let started = SystemTime::now();
+    let mut lent = session.session.take().ok_or_else(away)?;
+    if let Err(error) = begin(&mut lent).await {
+        session.session = Some(lent);
+        return Ok((program, Err(error)));
+    }
+    let (database, calls) = (session.database.clone(), calls(job.direction));
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let handle = Handle::current();
+    let mut working = tokio::task::spawn_blocking(move || {
+        let mut program = program;
+        let mut lent: Box<dyn Lent> =
+            Box::new(InTransaction { handle, database, session: lent, counts: Counts::new(), trouble: None, tell });
+        let mut done = Ok(());
+        for call in calls {
+            let (back, answer) = program.call(*call, lent);
+            lent = back;
+            if let Err(failure) = answer {
+                done = Err((*call, failure));
+                break;
+            }
+        }
+        (program, lent, done)
+    });
+    let id = job.entry.id.to_text();
+    let finished = loop {
+        tokio::select! {
+            finished = &mut working => break finished,
+            Some((place, count)) = told.recv() => {
+                let place: String = place;
+                job.watch.tell(&Event::Attempted { id: &id, place: &place, count });
+            }
+        }
+    };
+    let (program, lent, done) = finished.map_err(|_| gone())?;
+    let back = lent.into_any().downcast::<InTransaction>().map_err(|_| away())?;
+    let InTransaction { session: mut client, counts, trouble, .. } = *back;
+    let outcome = match done {
+        Ok(()) => ended(session, &mut client, job, counts, started).await,
+        Err((call, failure)) => Err(trouble.unwrap_or_else(|| refused(call, &failure))),
+    };
+    if outcome.is_err() {
+        let _ = client.abort_transaction().await;
+    }
+    session.session = Some(client);
+    Ok((program, outcome))
+}
+
+const fn calls(direction: Direction) -> &'static [Call] {
+    match direction {
+        Direction::Up => &[Call::Up, Call::Validate],
+        Direction::Down => &[Call::Down],
+    }
+}
+
+/// The plugin's work and the ledger's entry, committed.
+async fn ended(
+    session: &MongoSession,
+    client: &mut ClientSession,
+    job: &mut Job<'_>,
+    counts: Counts,
+    started: SystemTime,
+) -> Result<()> {
+    let place = Place { database: &session.database, names: &session.names, token: session.token };
+    super::transaction::check(&session.database, client, job).await?;
+    let mut entry: Entry = job.entry.clone();
+    entry.progress.step = 1;
+    entry.progress.counts.clone_from(&counts);
+    let entry = entry.ended(Outcome::Success, now_ms());
+    write(&place, client, &entry, &Advance::End).await?;
+    commit(client).await?;
+    job.entry = entry;
+    let id = job.entry.id.to_text();
+    for (place, count) in &counts {
+        let progress = &job.entry.progress;
+        job.watch.tell(&Event::Committed { id: &id, place, count: count.done, started, progress });
+    }
+    Ok(())
+}
+
+fn refused(call: Call, failure: &Failure) -> Error {
+    let kind = match (call, failure.retryable) {
+        (_, true) => Kind::Transient,
+        (Call::Validate, false) => Kind::CheckFailed,
+        (_, false) => Kind::Database,
+    };
+    let word = match call {
+        Call::Up => "up",
+        Call::Down => "down",
+        Call::Validate => "validate",
+    };
+    Error::new(kind, failure.code.clone(), format!("the plugin's `{word}` failed: {failure}"))
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Database, "plugin", "the thread of the plugin ended unexpectedly")
+}
+
+/// A session in its transaction, in the hands of a program.
+struct InTransaction {
+    handle: Handle,
+    database: Database,
+    session: ClientSession,
+    counts: Counts,
+    /// The first error after which the transaction must be begun again, whatever the plugin makes of it.
+    trouble: Option<Error>,
+    tell: mpsc::UnboundedSender<(String, u64)>,
+}
+
+impl Lent for InTransaction {
+    fn run(&mut self, written: &str) -> Result<String, Failure> {
+        let bad = |message: String| Failure { code: "command".into(), message, retryable: false };
+        let json: serde_json::Value =
+            serde_json::from_str(written).map_err(|error| bad(format!("it is no JSON: {error}")))?;
+        let Step::Command(command) = command(&json).map_err(bad)? else { return Err(bad("it is no command".into())) };
+        let answer = self.database.run_command(command).session(&mut self.session);
+        match self.handle.block_on(answer.into_future()).map_err(|error| failed(&error)) {
+            Ok(reply) => Ok(to_json(&Bson::Document(reply)).to_string()),
+            Err(error) => {
+                let retryable = matches!(error.kind, Kind::Transient | Kind::Connection);
+                let failure = Failure { code: error.code.to_string(), message: error.message.clone(), retryable };
+                if retryable {
+                    self.trouble.get_or_insert(error);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn progress(&mut self, place: &str, done: u64, expected: Option<u64>) {
+        let known = self.counts.entry(place.to_owned()).or_default();
+        let more = done.saturating_sub(known.done);
+        *known = Count { done, expected };
+        // Nobody listens any more: then nobody misses it.
+        let _ = self.tell.send((place.to_owned(), more));
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
