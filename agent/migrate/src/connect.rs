@@ -25,9 +25,11 @@ pub struct Settings {
 pub fn open(url: &str, settings: Settings) -> Result<Box<dyn Database>> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     match scheme {
-        "mongodb" | "mongodb+srv" => {
-            mongodb::open(mongodb::Settings { url: url.to_owned(), database: settings.namespace, ledger: settings.ledger })
-        }
+        "mongodb" | "mongodb+srv" => mongodb::open(mongodb::Settings {
+            url: url.to_owned(),
+            database: settings.namespace,
+            ledger: settings.ledger,
+        }),
         _ => Err(Error::refused(
             "this is no database URL that is known",
             "begin it with mongodb://, mongodb+srv://, postgres://, mysql://, mariadb:// or sqlite:",

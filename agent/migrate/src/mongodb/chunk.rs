@@ -46,6 +46,9 @@ pub(super) async fn range(
     after: Option<&Bson>,
     length: u64,
 ) -> Result<Option<Range>> {
+    if after == Some(&Bson::MaxKey) {
+        return Ok(None);
+    }
     // `min` is where the scan of the index begins, that document included.
     let (skip, min) = match after {
         Some(after) => (length, Some(doc! {"_id": after})),
@@ -57,7 +60,12 @@ pub(super) async fn range(
     }
     // Fewer are left: up to the last there is.
     let last = key(collection, min, -1, 0).await?;
-    Ok(last.filter(|last| after != Some(last)).and_then(found))
+    if let Some(last) = last.filter(|last| after != Some(last)) {
+        return Ok(found(last));
+    }
+    // `min` without `max` ends before MaxKey, which is an id like any other.
+    let greatest = collection.find_one(doc! {"_id": Bson::MaxKey}).projection(doc! {"_id": 1}).await;
+    Ok(greatest.map_err(|error| failed(&error))?.and_then(|_| found(Bson::MaxKey)))
 }
 
 async fn key(collection: &Collection<Document>, min: Option<Document>, order: i32, skip: u64) -> Result<Option<Bson>> {

@@ -134,8 +134,8 @@ fn words(error: &DriverError) -> (Cow<'static, str>, String) {
                 true => name(command.code),
                 false => Cow::Owned(command.code_name.clone()),
             };
-            // What comes after a brace or a quote is a document or a value.
-            let said = command.message.split(['{', '"']).next().unwrap_or_default().trim_end();
+            // What comes after a brace, a quote or a line's end is a document or a value.
+            let said = command.message.split(['{', '"', '\n']).next().unwrap_or_default().trim_end();
             let message = match command.code {
                 11000 => "a unique index has this value already".to_owned(),
                 _ => format!("the server says {code} (code {}): {said}", command.code),

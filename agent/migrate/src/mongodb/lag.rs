@@ -54,7 +54,8 @@ impl Lag {
 fn of_members(status: &Document) -> Option<Duration> {
     let members: Vec<&Document> = status.get_array("members").ok()?.iter().filter_map(Bson::as_document).collect();
     let date = |member: &Document| member.get_datetime("optimeDate").ok().map(|at| at.timestamp_millis());
-    let state = |wanted: &'static str| move |member: &&&Document| member.get_str("stateStr").is_ok_and(|state| state == wanted);
+    let state =
+        |wanted: &'static str| move |member: &&&Document| member.get_str("stateStr").is_ok_and(|state| state == wanted);
     let primary = members.iter().find(state("PRIMARY")).and_then(|member| date(member))?;
     let furthest = members.iter().filter(state("SECONDARY")).filter_map(|member| date(member)).min()?;
     Some(Duration::from_millis(u64::try_from(primary - furthest).unwrap_or(0)))

@@ -40,7 +40,8 @@ fn progress(progress: &Progress) -> Document {
     doc! {
         "step": i64::from(progress.step),
         "begun": progress.begun,
-        "after": progress.after.as_ref().and_then(|key| to_bson(key).ok()),
+        // Wrapped, for null is a key as well.
+        "after": progress.after.as_ref().and_then(|key| to_bson(key).ok()).map(|key| doc! {"key": key}),
         "note": progress.note.as_ref().map(ToString::to_string),
         "counts": counts,
     }
@@ -81,15 +82,11 @@ pub(super) fn entry(document: &Document) -> Result<Entry> {
 }
 
 fn read_progress(document: &Document) -> Progress {
-    let some = |value: Option<&Bson>| match value {
-        None | Some(Bson::Null) => None,
-        Some(value) => Some(to_json(value)),
-    };
     let counts = document.get_array("counts").map_or(&[][..], Vec::as_slice).iter().filter_map(Bson::as_document);
     Progress {
         step: u32::try_from(count(document.get("step"))).unwrap_or(u32::MAX),
         begun: document.get_bool("begun").unwrap_or(false),
-        after: some(document.get("after")),
+        after: document.get_document("after").ok().and_then(|after| after.get("key")).map(to_json),
         note: document.get_str("note").ok().and_then(|text| serde_json::from_str(text).ok()),
         counts: counts
             .filter_map(|one| {
@@ -135,7 +132,12 @@ mod tests {
 
     #[test]
     fn an_entry_reads_what_it_wrote() {
-        for entry in [whole(), Entry { finished_at_ms: None, error: None, progress: Progress::default(), ..whole() }] {
+        let null = Progress { after: Some(json!(null)), ..Progress::default() };
+        for entry in [
+            whole(),
+            Entry { progress: null, ..whole() },
+            Entry { finished_at_ms: None, error: None, progress: Progress::default(), ..whole() },
+        ] {
             assert_eq!(super::entry(&document(&entry, 7)).unwrap(), entry);
         }
     }

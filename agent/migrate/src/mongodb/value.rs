@@ -1,6 +1,8 @@
 //! JSON and BSON: Extended JSON v2 (github.com/mongodb/specifications, extended-json) in both directions, as far as files and
 //! the ledger need it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bson::{Bson, Document};
 use serde_json::Value;
 
@@ -76,6 +78,11 @@ pub(super) fn to_json(value: &Bson) -> Value {
             Some(number) => Value::Number(number),
             None => serde_json::json!({"$numberDouble": double_name(*number)}),
         },
+        // Serde would make it a list of numbers.
+        Bson::Binary(binary) => {
+            let (base64, kind) = (BASE64.encode(&binary.bytes), u8::from(binary.subtype));
+            serde_json::json!({"$binary": {"base64": base64, "subType": format!("{kind:02x}")}})
+        }
         other => serde_json::to_value(other).unwrap_or(Value::Null),
     }
 }
@@ -131,6 +138,12 @@ mod tests {
             (json!({"$date": {"$numberLong": "1000"}}), Bson::DateTime(bson::DateTime::from_millis(1000))),
             (json!({"$numberDecimal": "1.50"}), Bson::Decimal128("1.50".parse().unwrap())),
             (json!({"$numberDouble": "NaN"}), Bson::Double(f64::NAN)),
+            (
+                json!({"$binary": {"base64": "AQI=", "subType": "04"}}),
+                Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![1, 2] }),
+            ),
+            (json!({"$timestamp": {"t": 1, "i": 2}}), Bson::Timestamp(bson::Timestamp { time: 1, increment: 2 })),
+            (json!({"$minKey": 1}), Bson::MinKey),
         ];
         for (json, bson) in cases {
             let read = to_bson(&json).unwrap();
