@@ -235,20 +235,21 @@ steps:
 #  - count: {table: orders, where: total IS NULL, equals: 0}
 ";
 const MONGODB: &str = "\
-# The change, step by step.
+# The change, step by step. Other steps: rename_field, delete, insert, aggregate, create_index, drop_index, validator,
+# create_collection, drop_collection, rename_collection.
 steps:
+#  # Documents changed in chunks, each its own transaction; it goes on where it was stopped.
 #  - update:
 #      collection: orders
 #      filter: {total: {$exists: false}}
-#      pipeline:
+#      update:
 #        - $set: {total: {$multiply: [$price, $quantity]}}
+#  - create_index: {collection: orders, keys: {total: 1}}
 
 # How it is undone; leave it out if it cannot be.
 #down:
-#  - update:
-#      collection: orders
-#      pipeline:
-#        - $unset: total
+#  - drop_index: {collection: orders, name: total_1}
+#  - update: {collection: orders, filter: {}, update: {$unset: {total: true}}}
 
 # What must hold afterwards.
 #checks:

@@ -10,6 +10,7 @@ use crate::contents::{Contents, Fault};
 use crate::database::System;
 use crate::error::Finding;
 use crate::migration::{Body, Check, Migration, PluginFile};
+use crate::mongodb;
 use crate::sql::{self, Dialect, Script};
 
 /// The files of one migration.
@@ -238,7 +239,7 @@ impl Parser<'_> {
     fn yaml(&mut self, file: &File) -> Option<(Contents, String, Form)> {
         let text = self.text(file)?;
         let read = match self.system {
-            System::Mongodb => Err(vec![Fault::new(None, "MongoDB's steps are not read yet", "")]),
+            System::Mongodb => mongodb::file::parse(&text),
             _ => sql::file::parse(&text, self.dialect(file)?),
         };
         let mut contents = self.take(file, read)?;
@@ -254,10 +255,7 @@ impl Parser<'_> {
             self.error(file, None, message, "write it as `.sql` or `.yaml`, or name the MongoDB it is for");
             return None;
         }
-        let script = self.take(
-            file,
-            Err::<crate::mongodb::Script, _>(vec![Fault::new(None, "MongoDB's commands are not read yet", "")]),
-        )?;
+        let script = self.take(file, mongodb::commands::parse(&text))?;
         Some((Body::Mongodb(script), checksum::of_text(&text, &[])))
     }
 

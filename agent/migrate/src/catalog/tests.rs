@@ -286,6 +286,17 @@ fn what_new_makes_can_be_read_once_it_has_contents() {
     }
 }
 
+/// A template whose commented lines are used: every `#` before an indent or a word that ends in a colon.
+fn used(template: &str) -> String {
+    template
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with("  ") || rest.ends_with(':') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
 #[test]
 fn what_stands_commented_in_the_templates_can_be_read() {
     let directory = tempfile::tempdir().unwrap();
@@ -293,16 +304,30 @@ fn what_stands_commented_in_the_templates_can_be_read() {
         new::create(directory.path(), System::Postgresql, "x", Some(Form::Yaml), std::time::SystemTime::now()).unwrap();
     let path = directory.path().join(&made[0]);
     let text = fs::read_to_string(&path).unwrap();
-    // Every `#` before an indent or a word that ends in a colon is a line to be used.
-    let used: String = text
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(rest) if rest.starts_with("  ") || rest.ends_with(':') => format!("{rest}\n"),
-            _ => format!("{line}\n"),
-        })
-        .collect();
-    fs::write(&path, used).unwrap();
+    fs::write(&path, used(&text)).unwrap();
     let catalog = read(directory.path(), System::Postgresql, &CatalogOptions::default()).unwrap();
     let migration = &catalog.migrations[0];
     assert_eq!((migration.up.len(), migration.down.as_ref().map(Body::len), migration.checks.len()), (2, Some(1), 1));
+}
+
+#[test]
+fn files_of_mongodb_are_read() {
+    let catalog =
+        read(&conventions().join("golang-migrate/mongodb"), System::Mongodb, &CatalogOptions::default()).unwrap();
+    assert_eq!(told(&catalog), ["1 create orders: 2 1", "2 fill orders: 2 1"]);
+    assert_eq!(catalog.form, Some(Form::Json));
+    let findings =
+        read_files(&[("1_a.sql", b"SELECT 1;"), ("2_b.yaml", b"steps: [{nonsense: 1}]")], System::Mongodb).unwrap_err();
+    assert_eq!(findings.iter().map(|f| f.file.to_str().unwrap()).collect::<Vec<_>>(), ["1_a.sql", "2_b.yaml"]);
+}
+
+#[test]
+fn what_stands_commented_in_mongodbs_template_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = new::create(directory.path(), System::Mongodb, "x", None, std::time::SystemTime::now()).unwrap();
+    let path = directory.path().join(&made[0]);
+    fs::write(&path, used(&fs::read_to_string(&path).unwrap())).unwrap();
+    let catalog = read(directory.path(), System::Mongodb, &CatalogOptions::default()).unwrap();
+    let migration = &catalog.migrations[0];
+    assert_eq!((migration.up.len(), migration.down.as_ref().map(Body::len), migration.checks.len()), (2, Some(2), 1));
 }
