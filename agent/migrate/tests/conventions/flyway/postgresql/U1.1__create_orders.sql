@@ -1,0 +1,2 @@
+DROP TABLE ${schema}.orders;
+DELETE FROM ${schema}.customers;

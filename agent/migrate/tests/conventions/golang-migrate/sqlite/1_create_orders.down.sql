@@ -1,0 +1,2 @@
+DROP INDEX orders_total;
+DROP TABLE orders;

@@ -1,0 +1,2 @@
+DROP TRIGGER orders_total_fill;
+DELETE FROM orders;

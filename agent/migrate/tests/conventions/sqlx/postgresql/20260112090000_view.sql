@@ -1,0 +1,1 @@
+CREATE VIEW notes AS SELECT id, details ->> 'note' AS note FROM orders WHERE details ? 'note';
