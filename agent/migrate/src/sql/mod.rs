@@ -3,6 +3,11 @@
 
 use std::fmt;
 
+pub mod lex;
+pub mod script;
+pub mod split;
+pub mod words;
+
 /// How a database writes its SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
