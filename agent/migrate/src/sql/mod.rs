@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+pub mod backfill;
+pub mod file;
 pub mod lex;
 pub mod script;
 pub mod split;

@@ -21,6 +21,16 @@ pub fn place(text: &str) -> Option<String> {
     look(text).1
 }
 
+/// The first word of a statement in lower case, behind parentheses; empty where there is none.
+#[must_use]
+pub fn verb(text: &str) -> String {
+    Lexer::new(text, Dialect::Postgresql)
+        .find(|token| !token.is_blank() && !token.is_sign('('))
+        .filter(|token| token.kind == Kind::Word)
+        .map(|token| token.text.to_ascii_lowercase())
+        .unwrap_or_default()
+}
+
 /// A statement of which more than this is looked at has its name far behind: enough for any head.
 const HEAD: usize = 400;
 /// Longer names are cut: it is for one line.
