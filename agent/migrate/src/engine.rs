@@ -15,6 +15,7 @@ use crate::ledger::{Direction, Entry, Id, Outcome, Progress, now_ms};
 use crate::migration::{Check, Migration, Options};
 use crate::plan::{self, Back, Planned, Policy, Refusal};
 use crate::program::Programs;
+use crate::verify;
 use crate::version::Version;
 use crate::watch::{Event, Watch, Watchers};
 
@@ -203,10 +204,11 @@ impl Runner {
         let mut checked = Vec::new();
         for migration in self.migrations.iter().filter(applied) {
             for check in &migration.checks {
-                if matches!(check, Check::Copy(_)) && !self.options.verify {
-                    continue;
-                }
-                let fault = self.database.check(check).await?;
+                let fault = match check {
+                    Check::Copy(_) if self.options.copies.is_none() => continue,
+                    Check::Copy(copy) => verify::fault(self.options.copies.as_ref(), copy).await?,
+                    check => self.database.check(check).await?,
+                };
                 let (id, check) = (migration.id.to_text(), check.to_string());
                 self.watch.tell(&Event::Checked { id: &id, check: &check, fault: fault.as_deref() });
                 checked.push(Checked { id, check, fault });
@@ -455,7 +457,7 @@ impl Runner {
         });
         let checks: Vec<Check> = match direction {
             Direction::Up => {
-                let costly = |check: &&Check| self.options.verify || !matches!(check, Check::Copy(_));
+                let costly = |check: &&Check| self.options.copies.is_some() || !matches!(check, Check::Copy(_));
                 migration.checks.iter().filter(costly).cloned().collect()
             }
             Direction::Down => Vec::new(),

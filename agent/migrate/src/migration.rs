@@ -84,8 +84,17 @@ pub struct Options {
     pub chunk: u64,
     /// How chunks are slowed down.
     pub throttle: Throttle,
-    /// Also look at what costs a pass over the data.
-    pub verify: bool,
+    /// Where copied tables are compared; none: those checks, which cost a pass over both tables, are left out.
+    pub copies: Option<Copies>,
+}
+
+/// Where tables and their copies are.
+#[derive(Debug, Clone)]
+pub struct Copies {
+    /// The tables that were copied; often the same database.
+    pub source: verify::Endpoint,
+    /// Their copies: the database of the migrations.
+    pub target: verify::Endpoint,
 }
 
 /// When chunks wait for the replicas.
@@ -124,7 +133,7 @@ impl Default for Options {
                 below: Duration::from_secs(5),
                 floor: Duration::from_secs(30),
             },
-            verify: false,
+            copies: None,
         }
     }
 }

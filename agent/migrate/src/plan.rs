@@ -248,3 +248,164 @@ fn is_half_undone(entry: &Entry) -> bool {
 fn by_id(ledger: &[Entry]) -> HashMap<&Id, &Entry> {
     ledger.iter().map(|entry| (&entry.id, entry)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Progress;
+    use crate::migration::Body;
+    use crate::mongodb::Script;
+
+    fn id(text: &str) -> Id {
+        Id::from_text(text).unwrap()
+    }
+
+    fn file(text: &str) -> Migration {
+        let body = Body::Mongodb(Script { steps: Vec::new() });
+        Migration {
+            id: id(text),
+            name: text.to_owned(),
+            file: text.into(),
+            checksum: format!("sum {text}"),
+            up: body.clone(),
+            down: Some(body),
+            checks: Vec::new(),
+        }
+    }
+
+    fn files(ids: &[&str]) -> Vec<Migration> {
+        ids.iter().map(|id| file(id)).collect()
+    }
+
+    /// `7`: applied; `7!`: its file was another; `7~`: half applied; `7?`: failed, nothing left; `7<`: half undone.
+    fn entry(text: &str) -> Entry {
+        let (name, mark) = match text.char_indices().last() {
+            Some((at, mark)) if !mark.is_ascii_alphanumeric() => (&text[..at], Some(mark)),
+            _ => (text, None),
+        };
+        let half = Progress { step: 1, ..Progress::default() };
+        Entry {
+            id: id(name),
+            name: name.to_owned(),
+            checksum: if mark == Some('!') { "other".to_owned() } else { format!("sum {name}") },
+            direction: if mark == Some('<') { Direction::Down } else { Direction::Up },
+            outcome: if matches!(mark, Some('~' | '?' | '<')) { Outcome::Failed } else { Outcome::Success },
+            by: "me".to_owned(),
+            started_at_ms: 0,
+            finished_at_ms: None,
+            duration_ms: 0,
+            attempts: 1,
+            progress: if matches!(mark, Some('~' | '<')) { half } else { Progress::default() },
+            error: None,
+        }
+    }
+
+    fn entries(texts: &[&str]) -> Vec<Entry> {
+        texts.iter().map(|text| entry(text)).collect()
+    }
+
+    fn told(outcome: Result<Vec<Planned<'_>>, Vec<Refusal>>) -> Result<String, String> {
+        match outcome {
+            Ok(planned) => {
+                let one = |one: &Planned<'_>| match one.entry {
+                    Some(_) => format!("{}+", one.migration.id),
+                    None => one.migration.id.to_string(),
+                };
+                Ok(planned.iter().map(one).collect::<Vec<_>>().join(" "))
+            }
+            Err(refusals) => {
+                assert!(refusals.iter().all(|one| !one.remedy().is_empty()));
+                Err(refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
+
+    #[test]
+    fn up_runs_what_is_pending_in_the_order_of_numbers() {
+        let strict = Policy::default();
+        let lax = Policy { out_of_order: true, gaps: true };
+        let cases: &[(&[&str], &[&str], Option<u64>, Policy, &str)] = &[
+            (&["1", "2", "3"], &[], None, strict, "1 2 3"),
+            (&["1", "2", "3"], &["1"], None, strict, "2 3"),
+            (&["1", "2", "3"], &["1"], Some(2), strict, "2"),
+            (&["1", "2", "3"], &["1", "2", "3"], None, strict, ""),
+            (&["9", "10", "11"], &["9"], None, strict, "10 11"),
+            (&["1", "2"], &["1", "2~"], None, strict, "2+"),
+            (&["1", "2"], &["1", "2?"], None, strict, "2+"),
+            (&["1", "3"], &["1"], None, lax, "3"),
+            (&["1", "2", "3"], &["1", "3"], None, lax, "2"),
+            (&["1", "R:v"], &[], None, strict, "1 R:v"),
+            (&["1", "R:v"], &["1", "R:v"], None, strict, ""),
+            (&["1", "R:v"], &["1", "R:v!"], None, strict, "R:v"),
+            (&["1", "R:v"], &[], Some(1), strict, "1"),
+            (&["20260101", "20260301"], &["20260101"], None, strict, "20260301"),
+        ];
+        for (names, ledger, to, policy, expected) in cases {
+            let (files, ledger) = (files(names), entries(ledger));
+            let to = to.map(Version::from);
+            assert_eq!(told(up(&files, &ledger, to.as_ref(), *policy)), Ok((*expected).to_owned()), "{names:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn up_is_refused_with_every_reason() {
+        let cases: &[(&[&str], &[&str], &str)] = &[
+            (&["1", "2"], &["1!"], "1 was applied, and its file is another one now"),
+            (&["1", "2"], &["1", "2"], ""),
+            (&["1"], &["1", "2"], "2 is in the ledger, and its file is gone"),
+            (&["1", "3"], &[], "between 1 and 3 a version is missing"),
+            (&["20260101", "20260201"], &["20260201"], "20260101 is not applied, and 20260201 above it is"),
+            (&["1", "2"], &["1", "2<"], "the undoing of 2 stopped midway"),
+            (
+                &["1", "2", "4"],
+                &["1!"],
+                "1 was applied, and its file is another one now; between 2 and 4 a version is missing",
+            ),
+        ];
+        for (names, ledger, expected) in cases {
+            let (files, ledger) = (files(names), entries(ledger));
+            let said = told(up(&files, &ledger, None, Policy::default()));
+            assert_eq!(said.err().unwrap_or_default(), *expected, "{names:?}");
+        }
+        let mut changed = files(&["1"]);
+        changed[0].checksum = "other".to_owned();
+        let half = told(up(&changed, &entries(&["1~"]), None, Policy::default()));
+        assert_eq!(half, Err("1 is half applied, and its file is another one now".to_owned()));
+        let nothing_left = told(up(&changed, &entries(&["1?"]), None, Policy::default()));
+        assert_eq!(nothing_left, Ok("1+".to_owned()), "what left nothing behind may be mended");
+        let nowhere = told(up(&files(&["1"]), &[], Some(&Version::from(9)), Policy::default()));
+        assert_eq!(nowhere, Err("there is no version 9".to_owned()));
+    }
+
+    #[test]
+    fn a_baseline_knows_no_checksum() {
+        let mut ledger = entries(&["1"]);
+        ledger[0].checksum = String::new();
+        assert_eq!(told(up(&files(&["1", "2"]), &ledger, None, Policy::default())), Ok("2".to_owned()));
+    }
+
+    #[test]
+    fn down_undoes_the_last_first_and_only_what_has_a_down() {
+        let mut all = files(&["1", "2", "10"]);
+        let ledger = entries(&["1", "2", "10"]);
+        for (back, expected) in [
+            (Back::Steps(1), "10"),
+            (Back::Steps(2), "10 2"),
+            (Back::Steps(9), "10 2 1"),
+            (Back::To(Version::from(2)), "10"),
+            (Back::To(Version::from(10)), ""),
+            (Back::To(Version::from(0)), "10 2 1"),
+        ] {
+            assert_eq!(told(down(&all, &ledger, &back)), Ok(expected.to_owned()), "{back:?}");
+        }
+        assert_eq!(told(down(&all, &ledger, &Back::To(Version::from(7)))), Err("there is no version 7".to_owned()));
+        assert_eq!(told(down(&all, &entries(&["1", "2<"]), &Back::Steps(1))), Ok("2+".to_owned()), "goes on");
+        all[1].down = None;
+        let refused = told(down(&all, &ledger, &Back::Steps(2)));
+        assert_eq!(refused, Err("2 cannot be undone: it has no down".to_owned()), "before 10 is undone");
+        assert_eq!(
+            told(down(&all, &entries(&["1", "2", "10!"]), &Back::Steps(1))).unwrap_err(),
+            "10 was applied, and its file is another one now"
+        );
+    }
+}

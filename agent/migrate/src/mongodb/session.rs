@@ -41,19 +41,11 @@ pub(super) struct MongoSession {
     /// Away while it is lent to a program.
     pub(super) session: Option<ClientSession>,
     lag: Lag,
-    url: String,
 }
 
 impl MongoSession {
-    pub(super) fn new(
-        database: Database,
-        names: Names,
-        token: i64,
-        lease: Duration,
-        session: ClientSession,
-        url: String,
-    ) -> Self {
-        Self { database, names, token, lease, session: Some(session), lag: Lag::default(), url }
+    pub(super) fn new(database: Database, names: Names, token: i64, lease: Duration, session: ClientSession) -> Self {
+        Self { database, names, token, lease, session: Some(session), lag: Lag::default() }
     }
 
     pub(super) async fn transact(&mut self, job: &mut Job<'_>, work: Work<'_>, advance: &Advance) -> Result<u64> {
@@ -80,18 +72,18 @@ impl MongoSession {
         }
         let session = self.session.as_mut().ok_or_else(away)?;
         check(&self.database, session, job).await?;
-        self.copies(job).await?;
+        Self::copies(job).await?;
         self.transact(job, Work::Nothing, &Advance::End).await.map(|_| ())
     }
 
     /// Compares copied collections, where that was asked for.
-    async fn copies(&self, job: &Job<'_>) -> Result<()> {
+    async fn copies(job: &Job<'_>) -> Result<()> {
         let id = job.entry.id.to_text();
         let mut failures = Vec::new();
         for check in job.checks {
             let Check::Copy(copy) = check else { continue };
             let words = check.to_string();
-            let fault = copied(&self.url, self.database.name(), copy).await?;
+            let fault = verify::fault(job.options.copies.as_ref(), copy).await?;
             job.watch.tell(&Event::Checked { id: &id, check: &words, fault: fault.as_deref() });
             failures.extend(fault.map(|fault| format!("{words}: {fault}")));
         }
@@ -297,12 +289,6 @@ pub(super) fn away() -> Error {
 pub(super) fn stopped() -> Error {
     Error::new(Kind::Cancelled, "stopped", "stopped as asked, between two chunks")
         .with_remedy("run the same command again: it goes on where this one stopped")
-}
-
-/// Compares a copied collection with its source; a sentence if it differs.
-pub(super) async fn copied(url: &str, database: &str, copy: &verify::Copy) -> Result<Option<String>> {
-    let _ = (url, database, copy);
-    Ok(None)
 }
 
 #[async_trait]

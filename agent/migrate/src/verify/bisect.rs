@@ -284,7 +284,8 @@ impl<'a> Search<'a> {
     /// Rows of a range that differ; nothing when there are more rows than `limit`.
     async fn faults(&mut self, range: &Range, limit: u64) -> Result<Option<BTreeMap<Key, Fault>>> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX - 1);
-        let both = futures_util::future::join(self.source.rows(range, limit + 1), self.target.rows(range, limit + 1)).await;
+        let both =
+            futures_util::future::join(self.source.rows(range, limit + 1), self.target.rows(range, limit + 1)).await;
         self.found.queries += 2;
         let (source, target) = (both.0?, both.1?);
         Ok((source.len() <= limit && target.len() <= limit).then(|| faults(source, target)))

@@ -150,7 +150,10 @@ impl fmt::Display for Comparison {
         }
         for range in self.unnamed.iter().take(SHOWN) {
             let from = range.from.as_ref().map_or_else(|| "the first key".into(), |key| named(&self.key, key));
-            let to = range.to.as_ref().map_or_else(|| "the last key".into(), |key| format!("before {}", named(&self.key, key)));
+            let to = range
+                .to
+                .as_ref()
+                .map_or_else(|| "the last key".into(), |key| format!("before {}", named(&self.key, key)));
             write!(
                 f,
                 "\n  from {from} to {to}: {} rows in the source and {} in the copy are not the same, and not all of them are named here",
@@ -161,7 +164,10 @@ impl fmt::Display for Comparison {
             write!(f, "\n  {} rows or ranges differed for a moment: the tables are being written to", self.settled)?;
         }
         if !self.equal {
-            write!(f, "\n  looked at twice; a table that is written to may still differ until its changes have arrived")?;
+            write!(
+                f,
+                "\n  looked at twice; a table that is written to may still differ until its changes have arrived"
+            )?;
         }
         for note in &self.notes {
             write!(f, "\n  note: {note}")?;

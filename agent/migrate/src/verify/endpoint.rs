@@ -28,12 +28,19 @@ impl Endpoint {
     /// # Errors
     /// When it is none of these, or cannot be understood; the URL is not repeated, since it may hold a password.
     pub fn parse(url: &str) -> Result<Self> {
-        let wrong = |what: &str| Error::refused(format!("the connection URL is wrong: {what}"), "see `whimbrel migrate --help` for its forms");
+        let wrong = |what: &str| {
+            Error::refused(
+                format!("the connection URL is wrong: {what}"),
+                "see `whimbrel migrate --help` for its forms",
+            )
+        };
         let (scheme, rest) = url.split_once(':').ok_or_else(|| wrong("it has no scheme"))?;
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "postgres" | "postgresql" => {
                 // Certificates are always verified here, so these modes of libpq mean what `require` does.
-                let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+                let url = url
+                    .replace("sslmode=verify-full", "sslmode=require")
+                    .replace("sslmode=verify-ca", "sslmode=require");
                 let mut config: tokio_postgres::Config =
                     url.parse().map_err(|_| wrong("PostgreSQL's driver does not understand it"))?;
                 if config.get_application_name().is_none() {
@@ -156,10 +163,16 @@ mod tests {
     #[test]
     fn addresses_name_the_place_and_no_password() {
         for (url, address) in [
-            ("postgres://me:secret@db.example:5433/shop?sslmode=verify-full", "postgresql at db.example:5433, database shop"),
+            (
+                "postgres://me:secret@db.example:5433/shop?sslmode=verify-full",
+                "postgresql at db.example:5433, database shop",
+            ),
             ("mysql://me:secret@db.example:3307/shop", "mysql at db.example:3307, database shop"),
             ("mariadb://me:secret@db.example/shop", "mysql at db.example:3306, database shop"),
-            ("mongodb://me:secret@one.example:27017,two.example:27018/shop?replicaSet=rs0", "mongodb at one.example:27017,two.example:27018, database shop"),
+            (
+                "mongodb://me:secret@one.example:27017,two.example:27018/shop?replicaSet=rs0",
+                "mongodb at one.example:27017,two.example:27018, database shop",
+            ),
             ("sqlite:shop.db", "sqlite file shop.db"),
             ("sqlite:///var/lib/shop.db?mode=ro", "sqlite file /var/lib/shop.db"),
         ] {
@@ -171,7 +184,15 @@ mod tests {
 
     #[test]
     fn a_url_that_is_wrong_is_not_repeated() {
-        for url in ["", "shop", "redis://me:secret@x", "mysql://me:secret@x", "mongodb://me:secret@x", "postgres://me:secret@x:port/y", "sqlite:"] {
+        for url in [
+            "",
+            "shop",
+            "redis://me:secret@x",
+            "mysql://me:secret@x",
+            "mongodb://me:secret@x",
+            "postgres://me:secret@x:port/y",
+            "sqlite:",
+        ] {
             let error = Endpoint::parse(url).unwrap_err();
             assert!(error.kind == crate::error::Kind::Refused && !error.to_string().contains("secret"), "{error}");
         }

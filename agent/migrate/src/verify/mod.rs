@@ -32,6 +32,7 @@ pub use endpoint::Endpoint;
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
+use crate::migration::Copies;
 
 /// A table and its copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,12 +75,24 @@ pub async fn compare(source: &Endpoint, target: &Endpoint, copy: &Copy, limits: 
     let (from, to) = (both.0.map_err(|error| error.at("the source"))?, both.1.map_err(|error| error.at("the copy"))?);
     let plan = plan::plan(copy, from.shape(), to.shape())?;
     let both = futures_util::future::join(from.side(plan.source), to.side(plan.target)).await;
-    let (mut from, mut to) = (both.0.map_err(|error| error.at("the source"))?, both.1.map_err(|error| error.at("the copy"))?);
+    let (mut from, mut to) =
+        (both.0.map_err(|error| error.at("the source"))?, both.1.map_err(|error| error.at("the copy"))?);
     let found = bisect::Search::new(&mut *from, &mut *to, limits).run().await?;
     let mut notes = plan.notes;
     notes.extend(from.notes().into_iter().chain(to.notes()));
     notes.dedup();
     Ok(Comparison::new(source, target, copy, plan.way, found, notes, began.elapsed()))
+}
+
+/// What is wrong with a copy, in a sentence; none when nothing is, or when copies are not compared in this run.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn fault(copies: Option<&Copies>, copy: &Copy) -> Result<Option<String>> {
+    match copies {
+        Some(both) => Ok(compare(&both.source, &both.target, copy, Limits::default()).await?.fault()),
+        None => Ok(None),
+    }
 }
 
 /// What a database said is kept for the reader of logs; what it says of values is not repeated.

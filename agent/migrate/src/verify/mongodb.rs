@@ -217,7 +217,9 @@ impl Mongodb {
             [] => Ok(Bracket::Text),
             [Some(one), Some(other)] if one == other => Ok(*one),
             _ => Err(Error::refused(
-                format!("documents of the {place} have keys of several types, or of one that cannot be compared, in `{name}`"),
+                format!(
+                    "documents of the {place} have keys of several types, or of one that cannot be compared, in `{name}`"
+                ),
                 "name a key that every document has, of one type: numbers without NaN, strings, ObjectIds, UUIDs, dates or binary data",
             )),
         }
@@ -230,7 +232,9 @@ impl Mongodb {
                 Ok(integer) => Some(Bson::Int64(integer)),
                 Err(_) => number.parse().ok().map(Bson::Decimal128),
             },
-            (Some(Bracket::ObjectId), Value::Text(text)) => bson::oid::ObjectId::parse_str(text).ok().map(Bson::ObjectId),
+            (Some(Bracket::ObjectId), Value::Text(text)) => {
+                bson::oid::ObjectId::parse_str(text).ok().map(Bson::ObjectId)
+            }
             (Some(Bracket::Uuid), Value::Text(text)) => bson::Uuid::parse_str(text).ok().map(Bson::from),
             (Some(Bracket::Time), Value::Time(micros)) => {
                 Some(Bson::DateTime(bson::DateTime::from_millis(micros.div_euclid(1000))))
@@ -270,7 +274,11 @@ impl Mongodb {
             }
             all.push(doc! {"$or": any});
         }
-        Ok(if all.is_empty() { Document::new() } else { doc! {"$and": all} })
+        Ok(if all.is_empty() {
+            Document::new()
+        } else {
+            doc! {"$and": all}
+        })
     }
 
     fn key(&self, document: &RawDocument) -> Key {

@@ -17,7 +17,8 @@ use crate::database::System;
 use crate::error::{Error, Kind, Result};
 
 /// Settings on which values and their text depend.
-const SESSION: [&str; 3] = ["SET time_zone = '+00:00'", "SET NAMES utf8mb4", "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"];
+const SESSION: [&str; 3] =
+    ["SET time_zone = '+00:00'", "SET NAMES utf8mb4", "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'"];
 const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 const COLUMNS: &str = "SELECT column_name, data_type, column_type, coalesce(collation_name, ''), coalesce(numeric_scale, 0)
@@ -64,7 +65,8 @@ impl Table {
         let options: Opts = OptsBuilder::from_opts(options.clone()).setup(SESSION.to_vec()).into();
         let mut conn = Conn::new(options).await.map_err(|error| failed(&doing, &error))?;
         let doing = format!("cannot look at the {place}");
-        let version: Option<String> = conn.query_first("SELECT version()").await.map_err(|error| failed(&doing, &error))?;
+        let version: Option<String> =
+            conn.query_first("SELECT version()").await.map_err(|error| failed(&doing, &error))?;
         let mariadb = version.is_some_and(|version| version.to_ascii_lowercase().contains("mariadb"));
         let (schema, name) = match table.split_once('.') {
             Some((schema, name)) => (Some(schema.trim_matches('`')), name.trim_matches('`')),
@@ -78,7 +80,9 @@ impl Table {
                 "check the name, written as `database.table` if it is in another database, and that the user may see it",
             ));
         }
-        let columns = rows.into_iter().map(|(name, data_type, column_type, collation, scale)| column(name, &data_type, &column_type, collation, scale));
+        let columns = rows.into_iter().map(|(name, data_type, column_type, collation, scale)| {
+            column(name, &data_type, &column_type, collation, scale)
+        });
         let system = if mariadb { System::Mariadb } else { System::Mysql };
         let shape = Shape { system, place, columns: Some(columns.collect()) };
         let name = schema.into_iter().chain([name]).map(quoted).collect::<Vec<_>>().join(".");
@@ -89,12 +93,15 @@ impl Table {
 fn column(name: String, data_type: &str, column_type: &str, collation: String, scale: u64) -> Column {
     let data_type = data_type.to_ascii_lowercase();
     let class = match data_type.as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "double" | "year" | "bit" => Class::Number,
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "double" | "year" | "bit" => {
+            Class::Number
+        }
         "float" => Class::Single,
         "date" | "datetime" | "timestamp" => Class::Time,
         "json" => Class::Json,
         "uuid" => Class::Uuid,
-        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" | "time" | "inet4" | "inet6" => Class::Text,
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum" | "set" | "time" | "inet4"
+        | "inet6" => Class::Text,
         _ => Class::Bytes,
     };
     // The length of text and the precision of times do not show in their values, the scale of numbers does; enums sort by
@@ -125,7 +132,8 @@ impl endpoint::Table for Table {
         let lost = side.layout.task.key.iter().map(|field| format!("{} IS NULL", quoted(&field.column.name)));
         let lost = lost.collect::<Vec<_>>().join(" OR ");
         let query = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {lost})", side.layout.name);
-        let found: Option<bool> = side.conn.query_first(query).await.map_err(|error| failed("cannot look at the key", &error))?;
+        let found: Option<bool> =
+            side.conn.query_first(query).await.map_err(|error| failed("cannot look at the key", &error))?;
         if found.unwrap_or(false) {
             return Err(null_key(&self.shape.place));
         }
@@ -184,12 +192,14 @@ impl Layout {
             Raw::Float(number) => Value::number(&format!("{number:e}")),
             Raw::Double(number) => Value::double(*number),
             Raw::Date(year, month, day, hour, minute, second, micro) => {
-                Value::civil((i32::from(*year), *month, *day), (*hour, *minute, *second, *micro))
-                    .unwrap_or_else(|| Value::Text(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")))
+                Value::civil((i32::from(*year), *month, *day), (*hour, *minute, *second, *micro)).unwrap_or_else(|| {
+                    Value::Text(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"))
+                })
             }
             Raw::Time(negative, days, hours, minutes, seconds, micros) => {
                 let sign = if *negative { "-" } else { "" };
-                let fraction = if *micros > 0 { format!(".{micros:06}").trim_end_matches('0').to_owned() } else { String::new() };
+                let fraction =
+                    if *micros > 0 { format!(".{micros:06}").trim_end_matches('0').to_owned() } else { String::new() };
                 Value::Text(format!("{sign}{:02}:{minutes:02}:{seconds:02}{fraction}", days * 24 + u32::from(*hours)))
             }
             Raw::Bytes(bytes) => match (field.column.class, std::str::from_utf8(bytes)) {
@@ -216,12 +226,14 @@ impl Layout {
             return ("CAST(? AS BINARY)", raw);
         }
         match value {
-            Value::Number(number) => match (number.parse::<i64>(), number.parse::<u64>(), field.column.type_name.as_str()) {
-                (.., "double" | "float") => ("?", Raw::Double(number.parse().unwrap_or(f64::NAN))),
-                (Ok(number), ..) => ("?", Raw::Int(number)),
-                (_, Ok(number), _) => ("?", Raw::UInt(number)),
-                _ => ("CAST(? AS DECIMAL(65, 30))", text()),
-            },
+            Value::Number(number) => {
+                match (number.parse::<i64>(), number.parse::<u64>(), field.column.type_name.as_str()) {
+                    (.., "double" | "float") => ("?", Raw::Double(number.parse().unwrap_or(f64::NAN))),
+                    (Ok(number), ..) => ("?", Raw::Int(number)),
+                    (_, Ok(number), _) => ("?", Raw::UInt(number)),
+                    _ => ("CAST(? AS DECIMAL(65, 30))", text()),
+                }
+            }
             Value::Text(text) => ("?", Raw::Bytes(text.clone().into_bytes())),
             Value::Bytes(bytes) => {
                 let digits = bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
@@ -277,7 +289,12 @@ impl Mysql {
     }
 
     /// Reads and hashes rows here; `each` gets them one by one.
-    async fn read_rows(&mut self, range: &Range, limit: Option<usize>, mut each: impl FnMut(Key, RowHash)) -> Result<()> {
+    async fn read_rows(
+        &mut self,
+        range: &Range,
+        limit: Option<usize>,
+        mut each: impl FnMut(Key, RowHash),
+    ) -> Result<()> {
         let layout = Arc::clone(&self.layout);
         let (condition, parameters) = layout.condition(range);
         let columns = layout.fields().map(|field| quoted(&field.column.name)).collect::<Vec<_>>().join(", ");
@@ -318,7 +335,8 @@ impl Side for Mysql {
         }
         let layout = Arc::clone(&self.layout);
         let (condition, parameters) = layout.condition(range);
-        let half = |from| format!("CAST(coalesce(sum(CAST(conv(substr(h, {from}, 16), 16, 10) AS UNSIGNED)), 0) AS CHAR)");
+        let half =
+            |from| format!("CAST(coalesce(sum(CAST(conv(substr(h, {from}, 16), 16, 10) AS UNSIGNED)), 0) AS CHAR)");
         let sql = format!(
             "SELECT count(*), count(h), {}, {} FROM (SELECT {} AS h FROM {} WHERE {condition}) hashed",
             half(1),
@@ -366,11 +384,13 @@ impl Side for Mysql {
         let layout = Arc::clone(&self.layout);
         let (condition, parameters) = layout.condition(range);
         let names = layout.task.key.iter().map(|field| quoted(&field.column.name)).collect::<Vec<_>>().join(", ");
-        let sql = format!("SELECT {names}, {} FROM {} WHERE {condition} LIMIT {limit}", layout.server_hash(), layout.name);
+        let sql =
+            format!("SELECT {names}, {} FROM {} WHERE {condition} LIMIT {limit}", layout.server_hash(), layout.name);
         let parameters = std::iter::once(layout.nonce()).chain(parameters).collect();
         let mut lost = false;
         self.read(READING, sql, parameters, |row| {
-            let hash = row.get::<Option<String>, _>(layout.task.key.len()).flatten().and_then(|digits| row_hash(&digits));
+            let hash =
+                row.get::<Option<String>, _>(layout.task.key.len()).flatten().and_then(|digits| row_hash(&digits));
             lost |= hash.is_none();
             found.push((layout.key(row), hash.unwrap_or_default()));
         })

@@ -74,7 +74,9 @@ pub(super) fn plan(copy: &Copy, source: &Shape, target: &Shape) -> Result<Plan> 
         (true, Some(one), Some(other)) => {
             let lacks = |columns: &[Column], name: &str| !columns.iter().any(|column| column.name == name);
             let left = one.iter().filter(|column| !in_key(&column.name) && lacks(other, &column.name));
-            let right = other.iter().filter(|column| !key.iter().any(|(_, k)| k.name == column.name) && lacks(one, &column.name));
+            let right = other
+                .iter()
+                .filter(|column| !key.iter().any(|(_, k)| k.name == column.name) && lacks(one, &column.name));
             for (columns, side, missing) in [
                 (left.map(|c| c.name.as_str()).collect::<Vec<_>>(), source, target),
                 (right.map(|c| c.name.as_str()).collect(), target, source),
@@ -82,7 +84,9 @@ pub(super) fn plan(copy: &Copy, source: &Shape, target: &Shape) -> Result<Plan> 
                 if !columns.is_empty() {
                     notes.push(format!(
                         "not compared: {} of the {}, which the {} does not have",
-                        columns.join(", "), side.place, missing.place
+                        columns.join(", "),
+                        side.place,
+                        missing.place
                     ));
                 }
             }
@@ -90,7 +94,8 @@ pub(super) fn plan(copy: &Copy, source: &Shape, target: &Shape) -> Result<Plan> 
             Some(both.map(|column| pair(&column.name, source, target)).collect::<Result<Vec<_>>>()?)
         }
         (true, Some(typed), None) | (true, None, Some(typed)) => {
-            let rest = typed.iter().filter(|c| !key.iter().any(|(one, other)| one.name == c.name || other.name == c.name));
+            let rest =
+                typed.iter().filter(|c| !key.iter().any(|(one, other)| one.name == c.name || other.name == c.name));
             Some(rest.map(|column| pair(&column.name, source, target)).collect::<Result<Vec<_>>>()?)
         }
         (false, ..) => {
@@ -133,7 +138,9 @@ pub(super) fn plan(copy: &Copy, source: &Shape, target: &Shape) -> Result<Plan> 
 /// Both sides must put a key at the same place among the others.
 fn key_is_sortable(own: &Column, other: &Column, shape: &Shape) -> Result<()> {
     let wrong = match (own.class, other.class) {
-        (Class::Document, Class::Bytes) | (Class::Bytes, Class::Document) => "MongoDB sorts binary data by its length first",
+        (Class::Document, Class::Bytes) | (Class::Bytes, Class::Document) => {
+            "MongoDB sorts binary data by its length first"
+        }
         (Class::Json, _) => "JSON and lists have no order that all databases share",
         (Class::Loose, Class::Time) => "SQLite sorts times as the text or number that they are kept as",
         _ => return Ok(()),
@@ -174,7 +181,11 @@ mod tests {
             type_name: (*type_name).into(),
             order: "C".into(),
         };
-        Shape { system, place: format!("table of {}", system.as_str()), columns: Some(columns.iter().map(column).collect()) }
+        Shape {
+            system,
+            place: format!("table of {}", system.as_str()),
+            columns: Some(columns.iter().map(column).collect()),
+        }
     }
 
     fn copy(key: &[&str], columns: &[&str]) -> Copy {
@@ -189,11 +200,21 @@ mod tests {
 
     #[test]
     fn servers_of_one_kind_hash_by_themselves_unless_a_type_differs() {
-        let one = shape(System::Postgresql, &[("id", Class::Number, "int8"), ("a", Class::Text, "text"), ("x", Class::Text, "text")]);
-        let same = shape(System::Postgresql, &[("id", Class::Number, "int8"), ("a", Class::Text, "text"), ("y", Class::Text, "text")]);
+        let one = shape(
+            System::Postgresql,
+            &[("id", Class::Number, "int8"), ("a", Class::Text, "text"), ("x", Class::Text, "text")],
+        );
+        let same = shape(
+            System::Postgresql,
+            &[("id", Class::Number, "int8"), ("a", Class::Text, "text"), ("y", Class::Text, "text")],
+        );
         let found = plan(&copy(&["id"], &[]), &one, &same).unwrap();
         assert_eq!((found.way, names(&found.source), found.notes.len()), (Way::Server, "id a".into(), 2));
-        assert!(found.notes[0].contains("not compared: x") && found.notes[1].contains("not compared: y"), "{:?}", found.notes);
+        assert!(
+            found.notes[0].contains("not compared: x") && found.notes[1].contains("not compared: y"),
+            "{:?}",
+            found.notes
+        );
 
         let other = shape(System::Postgresql, &[("id", Class::Number, "int4"), ("a", Class::Text, "text")]);
         assert_eq!(plan(&copy(&["id"], &["a"]), &one, &other).unwrap().way, Way::Canonical);
@@ -206,7 +227,10 @@ mod tests {
         let one = shape(System::Postgresql, &[("id", Class::Text, "text"), ("a", Class::Time, "timestamp")]);
         let documents = Shape { system: System::Mongodb, place: "collection".into(), columns: None };
         let found = plan(&copy(&["id=_id"], &[]), &one, &documents).unwrap();
-        assert_eq!((found.way, names(&found.source), names(&found.target)), (Way::Canonical, "id a".into(), "_id a".into()));
+        assert_eq!(
+            (found.way, names(&found.source), names(&found.target)),
+            (Way::Canonical, "id a".into(), "_id a".into())
+        );
         assert!(found.source.key[0].by_bytes);
         let whole = plan(&copy(&["_id"], &[]), &documents, &documents).unwrap();
         assert!(whole.way == Way::Exact && whole.source.columns.is_none());

@@ -17,7 +17,8 @@ use crate::database::System;
 use crate::error::{Error, Kind, Result};
 
 /// Settings on which the text of values depends, so that both servers write them alike.
-const SESSION: &str = "SET TIME ZONE 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex';
+const SESSION: &str =
+    "SET TIME ZONE 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex';
     SET extra_float_digits = 1; SET lc_monetary = 'C'; SET client_encoding = 'UTF8'; SET xmloption = 'content';
     SET search_path FROM CURRENT; SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0";
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -227,7 +228,9 @@ impl Postgresql {
         let column_type = &field.column.type_name;
         let text = match value {
             Value::Bytes(bytes) => bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")),
-            Value::Time(micros) => Value::sql_time(*micros).map_or_else(|| value.to_string(), |time| format!("{time}+00")),
+            Value::Time(micros) => {
+                Value::sql_time(*micros).map_or_else(|| value.to_string(), |time| format!("{time}+00"))
+            }
             Value::Text(text) => text.clone(),
             other => other.to_string(),
         };
@@ -348,7 +351,8 @@ impl Side for Postgresql {
         if let Some(row) = rows.try_next().await.map_err(|error| failed(doing, &error))? {
             let sum = |index| {
                 let text: &str = get(&row, index)?;
-                text.parse::<i128>().map_err(|error| super::failed(Kind::Database, "unexpected_answer".into(), doing, error))
+                text.parse::<i128>()
+                    .map_err(|error| super::failed(Kind::Database, "unexpected_answer".into(), doing, error))
             };
             digest = Digest { rows: u64::try_from(get::<i64>(&row, 0)?).unwrap_or(0), hash: [sum(1)?, sum(2)?] };
         }
@@ -360,7 +364,8 @@ impl Side for Postgresql {
         let step = rows.div_ceil(parts.max(1)).max(1);
         let order = self.task.key.iter().map(Self::sorted).collect::<Vec<_>>().join(", ");
         let columns = self.task.key.iter().enumerate();
-        let columns = columns.map(|(index, field)| format!("{} AS k{index}", Self::read(field))).collect::<Vec<_>>().join(", ");
+        let columns =
+            columns.map(|(index, field)| format!("{} AS k{index}", Self::read(field))).collect::<Vec<_>>().join(", ");
         let names = (0..self.task.key.len()).map(|index| format!("k{index}")).collect::<Vec<_>>().join(", ");
         let sql = format!(
             "SELECT {names} FROM (SELECT {columns}, row_number() OVER (ORDER BY {order}) - 1 AS n FROM {} WHERE {condition}) numbered

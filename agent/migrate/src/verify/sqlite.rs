@@ -49,8 +49,9 @@ impl Table {
         let (path, name) = (path.to_owned(), quoted(table));
         blocking(move || {
             let doing = format!("cannot look at the {place}");
-            let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-                .map_err(|error| failed(&doing, &error))?;
+            let connection =
+                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                    .map_err(|error| failed(&doing, &error))?;
             let columns = {
                 let mut query = connection
                     .prepare(&format!("PRAGMA table_xinfo({name})"))
@@ -193,10 +194,20 @@ impl Inner {
     }
 
     fn key(&self, row: &Row<'_>) -> rusqlite::Result<Key> {
-        self.task.key.iter().enumerate().map(|(index, field)| Ok(field.form.apply(value(row.get_ref(index)?)))).collect()
+        self.task
+            .key
+            .iter()
+            .enumerate()
+            .map(|(index, field)| Ok(field.form.apply(value(row.get_ref(index)?))))
+            .collect()
     }
 
-    fn read(&self, sql: &str, parameters: Vec<Bound<'_>>, mut each: impl FnMut(&Row<'_>) -> rusqlite::Result<()>) -> Result<()> {
+    fn read(
+        &self,
+        sql: &str,
+        parameters: Vec<Bound<'_>>,
+        mut each: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<()> {
         let read = || {
             let mut statement = self.connection.prepare_cached(sql)?;
             let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
@@ -208,7 +219,12 @@ impl Inner {
         read().map_err(|error| failed("cannot read a range", &error))
     }
 
-    fn hashes(&self, range: &Range, limit: Option<usize>, mut each: impl FnMut(&Row<'_>, RowHash) -> rusqlite::Result<()>) -> Result<()> {
+    fn hashes(
+        &self,
+        range: &Range,
+        limit: Option<usize>,
+        mut each: impl FnMut(&Row<'_>, RowHash) -> rusqlite::Result<()>,
+    ) -> Result<()> {
         let (condition, parameters) = self.condition(range);
         let columns = self.fields().map(|field| quoted(&field.column.name)).collect::<Vec<_>>().join(", ");
         let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));

@@ -208,7 +208,8 @@ impl fmt::Display for Value {
                 write!(f, "{{{}}}", list(&mut fields.iter().map(|(name, value)| format!("{name}: {value}"))))
             }
             Self::Bson(bytes) => {
-                let document = bson::RawDocument::from_bytes(bytes).ok().and_then(|raw| bson::Document::try_from(raw).ok());
+                let document =
+                    bson::RawDocument::from_bytes(bytes).ok().and_then(|raw| bson::Document::try_from(raw).ok());
                 match document.as_ref().and_then(|document| document.get("")) {
                     Some(value) => write!(f, "{value}"),
                     None => write!(f, "{}", Self::Bytes(bytes.clone())),
@@ -317,8 +318,12 @@ mod tests {
         assert_eq!(Value::double(f64::NEG_INFINITY), Value::number("-inf"));
         // A single-precision column holds 0.1; its copy as a double holds what that is as a double.
         let copy = Value::double(f64::from(0.1f32));
-        assert_eq!(number(Class::Single, Class::Document, Value::number("0.1")), number(Class::Document, Class::Single, copy));
-        let times = ["2026-01-31 10:20:30.123456+00", "2026-01-31T10:20:30.123456Z", "2026-01-31 11:20:30.123456+01:00"];
+        assert_eq!(
+            number(Class::Single, Class::Document, Value::number("0.1")),
+            number(Class::Document, Class::Single, copy)
+        );
+        let times =
+            ["2026-01-31 10:20:30.123456+00", "2026-01-31T10:20:30.123456Z", "2026-01-31 11:20:30.123456+01:00"];
         for time in times {
             assert_eq!(Value::time_from(time), Some(Value::Time(1_769_854_830_123_456)), "{time}");
             let millis = Form::new(Class::Time, Class::Document).apply(text(time));
