@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::{Attempt, Database, Job, Keeper, Prediction, Session};
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::{Direction, Entry, Id, Outcome, Progress, now_ms};
 use crate::migration::{Check, Migration, Options};
 use crate::plan::{self, Back, Planned, Policy, Refusal};
@@ -358,17 +359,15 @@ impl Runner {
             Ok(())
         })
         .await;
-        match outcome {
-            // The lock is another's, or nobody can be told that it is free: it is outlived.
-            Err(error) if error.kind == Kind::LockLost || passes(&error) => Err(error),
-            other => match session.release().await {
-                Err(error) if other.is_ok() => {
-                    tracing::warn!(code = &*error.code, "the lock could not be given back, it will be outlived");
-                    Ok(())
-                }
-                _ => other,
-            },
+        // The lock is another's, or nobody can be told that it is free: it is outlived.
+        if outcome.as_ref().is_err_and(|error| error.kind == Kind::LockLost || passes(error)) {
+            return outcome;
         }
+        hit("migrate_before_release");
+        if let Err(error) = session.release().await {
+            tracing::warn!(code = &*error.code, "the lock could not be given back, it will be outlived");
+        }
+        outcome
     }
 
     async fn one(
@@ -447,6 +446,7 @@ impl Runner {
         if let Err(error) = session.write(&entry).await {
             return Err((error, entry));
         }
+        hit("migrate_entry_written");
         self.watch.tell(&Event::Started {
             id: &id,
             name: &migration.name,

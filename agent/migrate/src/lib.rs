@@ -23,6 +23,7 @@ pub mod contents;
 pub mod database;
 pub mod engine;
 pub mod error;
+pub mod failpoints;
 pub mod ledger;
 pub mod migration;
 pub mod mongodb;

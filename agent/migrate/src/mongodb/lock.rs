@@ -18,6 +18,7 @@ use super::database::Names;
 use super::value::count;
 use crate::database::Keeper;
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 
 /// What taking the lock came to.
 pub(super) enum Taken {
@@ -58,6 +59,7 @@ pub(super) async fn take(
         return theirs(database, names).await;
     };
     let token = signed(count(before.get("token"))) + 1;
+    hit("migrate_lease_taken");
     if before.get("holder").is_some_and(|holder| *holder != Bson::Null)
         && let Some(id) = before.get("session").filter(|id| **id != Bson::Null)
     {

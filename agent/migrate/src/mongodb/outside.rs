@@ -16,6 +16,7 @@ use super::transaction::{Advance, Work, answered};
 use super::value::{number, to_bson, to_json};
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::Progress;
 use crate::throttle::Gate;
 use crate::watch::Event;
@@ -42,8 +43,10 @@ pub(super) async fn once(session: &mut MongoSession, job: &mut Job<'_>, step: &S
         let begun = Progress { begun: true, ..before.clone() };
         session.transact(job, Work::Nothing, &Advance::To(begun)).await?;
     }
+    hit("migrate_begun");
     match patiently(session, job, step, resumed).await {
         Ok(count) => {
+            hit("migrate_carried_out");
             let started = SystemTime::now();
             let mut next = after_step(&job.entry.progress);
             let place = step.place().unwrap_or_default();

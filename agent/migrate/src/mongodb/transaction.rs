@@ -18,6 +18,7 @@ use super::step::{Rename, Step, Update};
 use super::value::count;
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::{Direction, Entry, Outcome, Progress, now_ms};
 use crate::migration::Check;
 use crate::watch::Event;
@@ -117,7 +118,9 @@ async fn attempted(
     begin(session).await?;
     match within(place, session, job, work, advance).await {
         Ok(done) => {
+            hit("migrate_before_commit");
             commit(session).await?;
+            hit("migrate_after_commit");
             Ok(done)
         }
         Err(error) => {
