@@ -13,6 +13,8 @@ mod e2e;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod migrations;
+#[cfg(test)]
 mod observability;
 #[cfg(test)]
 mod secure;

@@ -1,0 +1,6 @@
+//! `whimbrel migrate` as its users run it: against real servers, killed, doubled, watched.
+
+mod chaos;
+mod command;
+mod outage;
+mod scene;
