@@ -11,4 +11,6 @@
 #[cfg(test)]
 mod mongodb;
 #[cfg(test)]
+mod postgresql;
+#[cfg(test)]
 mod support;

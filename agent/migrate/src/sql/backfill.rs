@@ -35,7 +35,8 @@ impl<'a> Writer<'a> {
     #[must_use]
     pub fn end_of_batch(&self, after: bool, rows: u64) -> String {
         let columns: Vec<_> = self.key.iter().map(|key| key.column.as_str()).collect();
-        let backwards: Vec<_> = columns.iter().map(|column| format!("{column} DESC")).collect();
+        // Of the batch: what is read has the columns' names too, and is text.
+        let backwards: Vec<_> = columns.iter().map(|column| format!("batch.{column} DESC")).collect();
         let read: Vec<_> = self.key.iter().map(|key| key.read.as_str()).collect();
         let columns = columns.join(", ");
         format!(
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(
             writer.end_of_batch(true, 5),
             "SELECT \"id\"::text FROM (SELECT \"id\" FROM \"shop\".\"orders\" WHERE (\"id\") > (CAST($1 AS bigint)) AND \
-             (\na IS NULL -- x\n) ORDER BY \"id\" LIMIT 5) batch ORDER BY \"id\" DESC LIMIT 1"
+             (\na IS NULL -- x\n) ORDER BY \"id\" LIMIT 5) batch ORDER BY batch.\"id\" DESC LIMIT 1"
         );
         assert_eq!(
             writer.update(true),

@@ -4,8 +4,11 @@
 use std::fmt;
 
 pub mod backfill;
+pub mod compare;
 pub mod file;
 pub mod lex;
+pub mod lint;
+pub mod postgresql;
 pub mod script;
 pub mod split;
 pub mod words;

@@ -1,0 +1,243 @@
+//! The ledger's two tables: their making, and entries as rows. Every write is fenced: it does nothing unless the lock's
+//! token is still ours.
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use crate::error::{Error, Kind, Result};
+use crate::ledger::{Direction, Entry, Id, Outcome, Progress};
+use crate::sql::Dialect;
+use crate::sql::backfill::quote;
+
+use super::client::error;
+
+/// PostgreSQL cuts longer names.
+const LONGEST_NAME: usize = 63;
+
+/// Where the tables are, quoted.
+#[derive(Debug, Clone)]
+pub(super) struct Tables {
+    schema: Option<String>,
+    ledger: String,
+}
+
+/// The tables of one schema.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) schema: String,
+    pub(super) ledger: String,
+    pub(super) lock: String,
+    /// Of the session lock: what is hashed to its number.
+    pub(super) key: String,
+}
+
+impl Tables {
+    pub(super) fn new(schema: Option<&str>, ledger: &str) -> Result<Self> {
+        for (what, name, most) in
+            [("schema", schema.unwrap_or("public"), LONGEST_NAME), ("ledger", ledger, LONGEST_NAME - 5)]
+        {
+            if name.is_empty() || name.len() > most || name.contains('\0') {
+                let remedy = format!("write a name of 1 to {most} bytes");
+                return Err(Error::refused(
+                    format!("`{what}` of the migrations is no name of a table or schema"),
+                    remedy,
+                ));
+            }
+        }
+        Ok(Self { schema: schema.map(str::to_owned), ledger: ledger.to_owned() })
+    }
+
+    /// The schema that was named, or the one where this user's tables are made.
+    pub(super) async fn place(&self, client: &Client) -> Result<Place> {
+        let schema = match &self.schema {
+            Some(schema) => schema.clone(),
+            None => {
+                let row = client.query_one("SELECT coalesce(current_schema()::text, 'public')", &[]).await;
+                row.and_then(|row| row.try_get(0)).map_err(|cause| error("cannot look at the schema", &cause))?
+            }
+        };
+        let quoted = |name: &str| quote(name, Dialect::Postgresql);
+        let (ledger, lock) = (quoted(&self.ledger), quoted(&format!("{}_lock", self.ledger)));
+        let schema_quoted = quoted(&schema);
+        Ok(Place {
+            ledger: format!("{schema_quoted}.{ledger}"),
+            lock: format!("{schema_quoted}.{lock}"),
+            key: format!("whimbrel migrate {schema_quoted}.{ledger}"),
+            schema: schema_quoted,
+        })
+    }
+}
+
+impl Place {
+    /// Makes what is missing. Two who do so at once wait for each other.
+    pub(super) async fn make(&self, client: &Client) -> Result<()> {
+        if self.exists(client).await? {
+            return Ok(());
+        }
+        let Self { schema, ledger, lock, .. } = self;
+        let text = format!(
+            "BEGIN;
+            SELECT pg_advisory_xact_lock(hashtextextended('whimbrel migrate: making the ledger', 0));
+            CREATE SCHEMA IF NOT EXISTS {schema};
+            CREATE TABLE IF NOT EXISTS {ledger} (
+                id text PRIMARY KEY,
+                name text NOT NULL,
+                checksum text NOT NULL,
+                direction text NOT NULL,
+                outcome text NOT NULL,
+                run_by text NOT NULL,
+                started_at timestamptz NOT NULL,
+                finished_at timestamptz,
+                duration_ms bigint NOT NULL,
+                attempts bigint NOT NULL,
+                progress jsonb NOT NULL,
+                error text
+            );
+            CREATE TABLE IF NOT EXISTS {lock} (
+                id smallint PRIMARY KEY CHECK (id = 1),
+                holder text,
+                token bigint NOT NULL,
+                acquired_at timestamptz,
+                expires_at timestamptz NOT NULL
+            );
+            INSERT INTO {lock} VALUES (1, NULL, 0, NULL, clock_timestamp()) ON CONFLICT DO NOTHING;
+            COMMIT"
+        );
+        let made = client.batch_execute(&text).await;
+        if made.is_err() {
+            let _ = client.batch_execute("ROLLBACK").await;
+        }
+        made.map_err(|cause| error("cannot make the ledger", &cause))
+    }
+
+    /// Whether the tables are there.
+    pub(super) async fn exists(&self, client: &Client) -> Result<bool> {
+        let row = client
+            .query_typed_one(
+                "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL",
+                &[(&self.ledger, Type::TEXT), (&self.lock, Type::TEXT)],
+            )
+            .await;
+        row.and_then(|row| row.try_get(0)).map_err(|cause| error("cannot look for the ledger", &cause))
+    }
+
+    /// All entries, by id.
+    pub(super) async fn read(&self, client: &Client) -> Result<Vec<Entry>> {
+        let text = format!(
+            "SELECT id, name, checksum, direction, outcome, run_by, round(extract(epoch FROM started_at) * 1000)::bigint,
+                round(extract(epoch FROM finished_at) * 1000)::bigint, duration_ms, attempts, progress::text, error
+            FROM {}",
+            self.ledger
+        );
+        let rows = client.query_typed(&text, &[]).await.map_err(|cause| error("cannot read the ledger", &cause))?;
+        let mut entries = rows.iter().map(entry).collect::<Result<Vec<_>>>()?;
+        entries.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(entries)
+    }
+
+    /// Writes an entry, new or changed.
+    pub(super) async fn write(&self, client: &Client, token: i64, entry: &Entry) -> Result<()> {
+        let text = format!(
+            "INSERT INTO {} AS l (id, name, checksum, direction, outcome, run_by, started_at, finished_at, duration_ms, attempts,
+                progress, error)
+            SELECT $1, $2, $3, $4, $5, $6, to_timestamp($7 / 1000.0), to_timestamp($8 / 1000.0), $9, $10, $11::jsonb, $12
+            WHERE EXISTS (SELECT 1 FROM {} WHERE token = $13)
+            ON CONFLICT (id) DO UPDATE SET name = excluded.name, checksum = excluded.checksum,
+                direction = excluded.direction, outcome = excluded.outcome, run_by = excluded.run_by,
+                started_at = excluded.started_at, finished_at = excluded.finished_at,
+                duration_ms = excluded.duration_ms, attempts = excluded.attempts, progress = excluded.progress,
+                error = excluded.error",
+            self.ledger, self.lock
+        );
+        let progress = progress_text(&entry.progress)?;
+        let (id, direction, outcome) = (entry.id.to_text(), entry.direction.as_str(), entry.outcome.as_str());
+        let duration = i64::try_from(entry.duration_ms).unwrap_or(i64::MAX);
+        let attempts = i64::from(entry.attempts);
+        let values: [(&(dyn ToSql + Sync), Type); 13] = [
+            (&id, Type::TEXT),
+            (&entry.name, Type::TEXT),
+            (&entry.checksum, Type::TEXT),
+            (&direction, Type::TEXT),
+            (&outcome, Type::TEXT),
+            (&entry.by, Type::TEXT),
+            (&entry.started_at_ms, Type::INT8),
+            (&entry.finished_at_ms, Type::INT8),
+            (&duration, Type::INT8),
+            (&attempts, Type::INT8),
+            (&progress, Type::TEXT),
+            (&entry.error, Type::TEXT),
+            (&token, Type::INT8),
+        ];
+        let written =
+            client.execute_typed(&text, &values).await.map_err(|cause| error("cannot write the ledger", &cause))?;
+        fenced(written)
+    }
+
+    /// Takes an entry out; one that is not there is out already.
+    pub(super) async fn erase(&self, client: &Client, token: i64, id: &Id) -> Result<()> {
+        let text = format!(
+            "WITH gone AS (DELETE FROM {} WHERE id = $1 AND EXISTS (SELECT 1 FROM {lock} WHERE token = $2))
+            SELECT count(*) FROM {lock} WHERE token = $2",
+            self.ledger,
+            lock = self.lock
+        );
+        let id = id.to_text();
+        let row = client.query_typed_one(&text, &[(&id, Type::TEXT), (&token, Type::INT8)]).await;
+        let ours: i64 = row.and_then(|row| row.try_get(0)).map_err(|cause| error("cannot write the ledger", &cause))?;
+        fenced(ours.unsigned_abs())
+    }
+}
+
+/// The progress as the ledger keeps it.
+pub(super) fn progress_text(progress: &Progress) -> Result<String> {
+    serde_json::to_string(progress).map_err(|cause| {
+        Error::new(Kind::Database, "ledger", "the progress cannot be written as JSON").caused_by(cause)
+    })
+}
+
+/// Whether a fenced statement did something.
+pub(super) fn fenced(rows: u64) -> Result<()> {
+    if rows > 0 { Ok(()) } else { Err(lost()) }
+}
+
+/// The lock is another's.
+pub(super) fn lost() -> Error {
+    Error::new(Kind::LockLost, "lock_lost", "somebody else has taken over the lock")
+        .with_remedy("run the same command again: it goes on from what the ledger says")
+}
+
+fn entry(row: &Row) -> Result<Entry> {
+    let unreadable = |cause: &tokio_postgres::Error| error("the ledger is not as this agent makes it", cause);
+    macro_rules! get {
+        ($index:literal) => {
+            row.try_get($index).map_err(|cause| unreadable(&cause))?
+        };
+    }
+    let unknown = |what: &str, value: &str| {
+        Error::refused(
+            format!("the ledger holds `{value}` as {what}, which this agent does not know"),
+            "was it written by a newer agent? update this one",
+        )
+    };
+    let (id, direction, outcome): (String, String, String) = (get!(0), get!(3), get!(4));
+    let (duration, attempts): (i64, i64) = (get!(8), get!(9));
+    let progress: String = get!(10);
+    Ok(Entry {
+        id: Id::from_text(&id).ok_or_else(|| unknown("a version", &id))?,
+        name: get!(1),
+        checksum: get!(2),
+        direction: match &*direction {
+            "up" => Direction::Up,
+            "down" => Direction::Down,
+            other => return Err(unknown("a direction", other)),
+        },
+        outcome: Outcome::from_word(&outcome).ok_or_else(|| unknown("an outcome", &outcome))?,
+        by: get!(5),
+        started_at_ms: get!(6),
+        finished_at_ms: get!(7),
+        duration_ms: u64::try_from(duration).unwrap_or(0),
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        progress: serde_json::from_str(&progress).map_err(|_| unknown("progress", &id))?,
+        error: get!(11),
+    })
+}

@@ -1,0 +1,222 @@
+//! Runs a script: in one transaction with the ledger where that can be, otherwise step by step, each with the ledger's
+//! progress. What stays in the database when it fails is in `job.entry.progress`, here as in the ledger.
+
+use std::time::SystemTime;
+
+use crate::database::Job;
+use crate::error::{Error, Result};
+use crate::ledger::{Entry, Outcome, Progress, now_ms};
+use crate::sql::{Script, Statement, Step, words};
+use crate::watch::Event;
+
+use super::checks;
+use super::session::{PostgresqlSession, go_on};
+use super::statement::{alone, is_one_transaction, sets};
+use super::{backfill, resume};
+
+impl PostgresqlSession {
+    /// Runs a script from where the entry stands.
+    pub(super) async fn script(&mut self, job: &mut Job<'_>, script: &Script) -> Result<()> {
+        self.reset(job).await?;
+        if is_one_transaction(script) && job.entry.progress.is_untouched() {
+            return self.whole(job, script).await;
+        }
+        self.set_again(job, script).await?;
+        let first = usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX);
+        for (index, step) in script.steps.iter().enumerate().skip(first) {
+            go_on(job)?;
+            match step {
+                Step::Backfill(step) => backfill::run(self, job, index, step).await?,
+                Step::Statement(statement) => {
+                    let told = Told::start(job, index, statement);
+                    let done = match alone(&statement.text, script.transaction) {
+                        Some(alone) => resume::run(self, job, statement, &alone).await,
+                        None => self.step(job, statement).await,
+                    };
+                    told.end(job, done)?;
+                }
+            }
+            // The ledger is written as who we are, the steps are run as who they say.
+            if script.steps.iter().any(|step| matches!(step, Step::Statement(statement) if sets(&statement.text))) {
+                self.set_again(job, script).await?;
+            }
+        }
+        self.checked(job).await
+    }
+
+    /// All steps, the checks and the ledger in one transaction.
+    async fn whole(&mut self, job: &mut Job<'_>, script: &Script) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            go_on(job)?;
+            match self.attempt(job, script).await {
+                Ok(entry) => {
+                    let started = job.entry.started_at_ms;
+                    job.entry = entry;
+                    committed(job, &Progress::default(), started);
+                    return Ok(());
+                }
+                Err(failed) => {
+                    self.rollback().await;
+                    self.passed(job, attempt, failed).await?;
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, job: &Job<'_>, script: &Script) -> Result<Entry> {
+        let mut progress = job.entry.progress.clone();
+        self.execute("cannot begin", "BEGIN").await?;
+        for (index, step) in script.steps.iter().enumerate() {
+            let Step::Statement(statement) = step else { continue };
+            go_on(job)?;
+            let told = Told::start(job, index, statement);
+            let done = self.counted(job, statement, &mut progress).await;
+            told.end(job, done)?;
+            progress.step += 1;
+        }
+        checks::all(self, job).await?;
+        let ended = Entry { progress, ..job.entry.ended(Outcome::Success, now_ms()) };
+        self.conclude(job.direction, &ended).await?;
+        self.commit().await?;
+        Ok(ended)
+    }
+
+    /// One step and the ledger's progress in a transaction.
+    async fn step(&self, job: &mut Job<'_>, statement: &Statement) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            let began = now_ms();
+            let mut progress = next(&job.entry.progress);
+            let done = async {
+                self.execute("cannot begin", "BEGIN").await?;
+                self.counted(job, statement, &mut progress).await?;
+                self.execute("cannot go on as who we are", "RESET SESSION AUTHORIZATION; RESET ROLE").await?;
+                let entry = Entry { progress: progress.clone(), ..job.entry.clone() };
+                self.place.write(&self.client, self.token, &entry).await?;
+                self.commit().await
+            };
+            match done.await {
+                Ok(()) => {
+                    let before = std::mem::replace(&mut job.entry.progress, progress);
+                    committed(job, &before, began);
+                    return Ok(());
+                }
+                Err(failed) => {
+                    self.rollback().await;
+                    self.passed(job, attempt, failed).await?;
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    async fn counted(&self, job: &Job<'_>, statement: &Statement, progress: &mut Progress) -> Result<()> {
+        let rows = self.statement(job, &statement.text).await?;
+        if let (true, Some(place)) = (rows > 0, words::place(&statement.text)) {
+            job.watch.tell(&Event::Attempted { id: &job.migration.id.to_text(), place: &place, count: rows });
+            progress.add(&place, rows);
+        }
+        Ok(())
+    }
+
+    /// The checks and the ledger's last word, when all steps are done.
+    pub(super) async fn checked(&self, job: &mut Job<'_>) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            let ended = job.entry.ended(Outcome::Success, now_ms());
+            let done = async {
+                self.execute("cannot begin", "BEGIN").await?;
+                checks::all(self, job).await?;
+                self.conclude(job.direction, &ended).await?;
+                self.commit().await
+            };
+            match done.await {
+                Ok(()) => {
+                    job.entry = ended;
+                    return Ok(());
+                }
+                Err(failed) => {
+                    self.rollback().await;
+                    self.passed(job, attempt, failed).await?;
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    /// What the steps before this one have set in the session, which a new session does not have.
+    async fn set_again(&self, job: &Job<'_>, script: &Script) -> Result<()> {
+        for step in script.steps.iter().take(usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX)) {
+            match step {
+                Step::Statement(statement) if sets(&statement.text) => {
+                    self.execute("cannot set again what an earlier step has set", &statement.text).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The progress when the next step is done.
+pub(super) fn next(progress: &Progress) -> Progress {
+    Progress { step: progress.step + 1, begun: false, after: None, note: None, counts: progress.counts.clone() }
+}
+
+/// Tells what is committed since `before`, place by place.
+pub(super) fn committed(job: &Job<'_>, before: &Progress, began_ms: i64) {
+    let id = job.migration.id.to_text();
+    let since = std::time::Duration::from_millis(u64::try_from(now_ms() - began_ms).unwrap_or(0));
+    let started = SystemTime::now().checked_sub(since).unwrap_or_else(SystemTime::now);
+    for (place, count) in &job.entry.progress.counts {
+        let more = count.done.saturating_sub(before.counts.get(place).map_or(0, |count| count.done));
+        if more > 0 {
+            job.watch.tell(&Event::Committed { id: &id, place, count: more, started, progress: &job.entry.progress });
+        }
+    }
+}
+
+/// A step that is told of.
+pub(super) struct Told {
+    index: usize,
+    what: String,
+    at: String,
+    started: SystemTime,
+}
+
+impl Told {
+    pub(super) fn start(job: &Job<'_>, index: usize, statement: &Statement) -> Self {
+        let what = words::what(&statement.text);
+        let place = words::place(&statement.text);
+        let at = format!("step {} ({what}, line {})", index + 1, statement.line);
+        Self::begin(job, index, what, at, place.as_deref(), None)
+    }
+
+    pub(super) fn begin(
+        job: &Job<'_>,
+        index: usize,
+        what: String,
+        at: String,
+        place: Option<&str>,
+        expected: Option<u64>,
+    ) -> Self {
+        let id = job.migration.id.to_text();
+        job.watch.tell(&Event::StepStarted { id: &id, index, what: &what, place, expected });
+        Self { index, what, at, started: SystemTime::now() }
+    }
+
+    /// The end of it; an error is told with where it happened.
+    pub(super) fn end<T>(self, job: &Job<'_>, done: Result<T>) -> Result<T> {
+        let code = done.as_ref().err().map(|failed: &Error| failed.code.to_string());
+        job.watch.tell(&Event::StepEnded {
+            id: &job.migration.id.to_text(),
+            index: self.index,
+            what: &self.what,
+            started: self.started,
+            error: code.as_deref(),
+        });
+        done.map_err(|failed| failed.at(&self.at))
+    }
+}
