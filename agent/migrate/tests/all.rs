@@ -11,4 +11,7 @@
 #[cfg(test)]
 mod mongodb;
 #[cfg(test)]
+mod runner;
+#[cfg(test)]
+mod sqlite;
 mod support;

@@ -3,11 +3,14 @@
 
 use std::fmt;
 
+mod answer;
 pub mod backfill;
 pub mod file;
 pub mod lex;
+mod record;
 pub mod script;
 pub mod split;
+pub mod sqlite;
 pub mod words;
 
 /// How a database writes its SQL.
