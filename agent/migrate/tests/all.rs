@@ -13,4 +13,7 @@ mod mongodb;
 #[cfg(test)]
 mod postgresql;
 #[cfg(test)]
+mod runner;
+#[cfg(test)]
+mod sqlite;
 mod support;

@@ -3,14 +3,17 @@
 
 use std::fmt;
 
+mod answer;
 pub mod backfill;
 pub mod compare;
 pub mod file;
 pub mod lex;
 pub mod lint;
 pub mod postgresql;
+mod record;
 pub mod script;
 pub mod split;
+pub mod sqlite;
 pub mod words;
 
 /// How a database writes its SQL.

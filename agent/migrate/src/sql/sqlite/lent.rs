@@ -1,0 +1,175 @@
+//! The session lent to a plugin: its statements run in the transaction that was opened for the call, with the ledger's entry
+//! in the same.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::backfill::plain;
+use super::error::error;
+use super::run::Run;
+use super::session::{Hold, Told, fresh};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::{Count, Direction};
+use crate::program::{Call, Failure, Lent, Program};
+use crate::sql::{Dialect, script};
+
+/// Rows of one answer: a plugin that wants more asks for them in pieces.
+const MOST_ROWS: usize = 10_000;
+
+/// Runs a plugin's `up` and `validate`, or its `down`, in one transaction.
+pub(super) fn run(run: &mut Run, hold: &Hold, mut program: Box<dyn Program>) -> Result<()> {
+    let started = SystemTime::now();
+    let connection = hold.connection();
+    fresh(&connection, run.options.lock_timeout)?;
+    drop(connection);
+    hold.begin(&hold.connection())?;
+    let before = run.entry.clone();
+    let done = called(run, hold, &mut *program).and_then(|counts| {
+        let connection = hold.connection();
+        run.entry.progress.step = 1;
+        run.entry.progress.counts.clone_from(&counts);
+        run.finish(hold, &connection)?;
+        Ok(counts)
+    });
+    let connection = hold.connection();
+    let committed = match done {
+        Ok(counts) => hold.commit(&connection).map(|()| counts),
+        Err(error) => {
+            hold.roll_back(&connection);
+            Err(error)
+        }
+    };
+    match committed {
+        Ok(counts) => {
+            for (place, count) in counts {
+                let progress = Box::new(run.entry.progress.clone());
+                run.say(Told::Committed { place, count: count.done, started, progress });
+            }
+            Ok(())
+        }
+        Err(error) => {
+            run.entry = before;
+            Err(error)
+        }
+    }
+}
+
+type Counts = BTreeMap<String, Count>;
+
+fn called(run: &Run, hold: &Hold, program: &mut dyn Program) -> Result<Counts> {
+    let calls: &[Call] = match run.direction {
+        Direction::Up => &[Call::Up, Call::Validate],
+        Direction::Down => &[Call::Down],
+    };
+    let mut lent: Box<dyn Lent> =
+        Box::new(InTransaction { hold: hold.clone(), counts: Counts::new(), tell: run.tell.clone() });
+    for call in calls {
+        run.go_on()?;
+        let (back, answer) = program.call(*call, lent);
+        lent = back;
+        answer.map_err(|failure| refused(*call, &failure))?;
+    }
+    let back = lent.into_any().downcast::<InTransaction>();
+    back.map(|lent| lent.counts)
+        .map_err(|_| Error::new(Kind::Database, "plugin", "the plugin kept the session it was lent"))
+}
+
+fn refused(call: Call, failure: &Failure) -> Error {
+    let (kind, word) = match call {
+        Call::Up => (Kind::Database, "up"),
+        Call::Down => (Kind::Database, "down"),
+        Call::Validate => (Kind::CheckFailed, "validate"),
+    };
+    Error::new(kind, failure.code.clone(), format!("the plugin's `{word}` failed: {failure}"))
+}
+
+struct InTransaction {
+    hold: Hold,
+    counts: Counts,
+    tell: UnboundedSender<Told>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Command {
+    sql: String,
+    #[serde(default)]
+    parameters: Vec<serde_json::Value>,
+}
+
+impl Lent for InTransaction {
+    fn run(&mut self, command: &str) -> Result<String, Failure> {
+        let bad = |message: String| Failure { code: "command".to_owned(), message, retryable: false };
+        let command: Command =
+            serde_json::from_str(command).map_err(|error| bad(format!("it is no command: {error}")))?;
+        // What would end the transaction is refused here as in files.
+        script::parse(&command.sql, Dialect::Sqlite).map_err(|faults| {
+            bad(faults.first().map_or_else(|| "it is no statement".to_owned(), |fault| fault.message.clone()))
+        })?;
+        let parameters = command.parameters.iter().map(parameter).collect::<Option<Vec<_>>>();
+        let parameters = parameters.ok_or_else(|| bad("a parameter is no number, text, flag or null".to_owned()))?;
+        let connection = self.hold.connection();
+        answer(&connection, &command.sql, &parameters)
+    }
+
+    fn progress(&mut self, place: &str, done: u64, expected: Option<u64>) {
+        let known = self.counts.entry(place.to_owned()).or_default();
+        let count = done.saturating_sub(known.done);
+        *known = Count { done, expected };
+        let _ = self.tell.send(Told::Attempted { place: place.to_owned(), count });
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
+
+fn parameter(value: &serde_json::Value) -> Option<Value> {
+    Some(match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Integer((*flag).into()),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(number) => Value::Integer(number),
+            None => Value::Real(number.as_f64()?),
+        },
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Array(_) | serde_json::Value::Object(_) => return None,
+    })
+}
+
+fn answer(connection: &Connection, sql: &str, parameters: &[Value]) -> Result<String, Failure> {
+    let failure = |code: String, message: String| Failure { code, message, retryable: false };
+    let run = || {
+        let mut statement = connection.prepare(sql)?;
+        let names: Vec<String> = statement.column_names().iter().map(|name| (*name).to_owned()).collect();
+        let writes = !statement.readonly();
+        let mut rows = statement.query(params_from_iter(parameters))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            if found.len() == MOST_ROWS {
+                return Ok(None);
+            }
+            let fields = names.iter().enumerate().map(|(index, name)| Ok((name.clone(), plain(row.get_ref(index)?))));
+            found.push(serde_json::Value::Object(fields.collect::<rusqlite::Result<_>>()?));
+        }
+        drop(rows);
+        Ok(Some((found, if writes { connection.changes() } else { 0 })))
+    };
+    match run() {
+        Ok(Some((rows, affected))) => Ok(json!({"rows": rows, "affected": affected}).to_string()),
+        Ok(None) => {
+            Err(failure("too_many_rows".to_owned(), format!("the answer has more than {MOST_ROWS} rows: ask for less")))
+        }
+        Err(cause) => {
+            let error = error("the statement failed", &cause);
+            Err(failure(error.code.to_string(), error.message))
+        }
+    }
+}
