@@ -12,3 +12,5 @@
 mod mongodb;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod verify;
