@@ -17,3 +17,5 @@ mod runner;
 #[cfg(test)]
 mod sqlite;
 mod support;
+#[cfg(test)]
+mod verify;

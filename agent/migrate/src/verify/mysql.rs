@@ -23,6 +23,9 @@ const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ
 const SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 const COLUMNS: &str = "SELECT column_name, data_type, column_type, coalesce(collation_name, ''), coalesce(numeric_scale, 0)
     FROM information_schema.columns WHERE table_schema = coalesce(?, database()) AND table_name = ? ORDER BY ordinal_position";
+/// In MariaDB, JSON is text with a check.
+const MARIADB_JSON: &str = "SELECT constraint_name FROM information_schema.check_constraints
+    WHERE constraint_schema = coalesce(?, database()) AND table_name = ? AND check_clause LIKE 'json_valid(%'";
 
 /// A table that was found.
 pub(super) struct Table {
@@ -80,7 +83,17 @@ impl Table {
                 "check the name, written as `database.table` if it is in another database, and that the user may see it",
             ));
         }
-        let columns = rows.into_iter().map(|(name, data_type, column_type, collation, scale)| {
+        let mut json = Vec::<String>::new();
+        if mariadb {
+            json = conn.exec(MARIADB_JSON, (schema, name)).await.map_err(|error| failed(&doing, &error))?;
+        }
+        let rows = rows.into_iter().map(|mut row| {
+            if json.contains(&row.0) {
+                row.1 = "json".into();
+            }
+            row
+        });
+        let columns = rows.map(|(name, data_type, column_type, collation, scale)| {
             column(name, &data_type, &column_type, collation, scale)
         });
         let system = if mariadb { System::Mariadb } else { System::Mysql };

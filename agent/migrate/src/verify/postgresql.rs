@@ -138,7 +138,10 @@ fn column(row: &Row) -> Result<Column> {
         ("json" | "jsonb", _) | (_, "A") => Class::Json,
         _ => Class::Text,
     };
-    Ok(Column { name: get(row, 0)?, class, type_name: get(row, 3)?, order: get(row, 4)? })
+    let type_name: String = get(row, 3)?;
+    // Words of SQL such as numeric come quoted, which below pg_catalog they need not be.
+    let type_name = if type_name.starts_with("pg_catalog.") { type_name.replace('"', "") } else { type_name };
+    Ok(Column { name: get(row, 0)?, class, type_name, order: get(row, 4)? })
 }
 
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
