@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::ledger::LEDGER;
 use crate::mongodb;
+use crate::sql::{postgresql, sqlite};
 
 /// What may be said beside the URL.
 #[derive(Clone, Default)]
@@ -30,6 +32,20 @@ pub fn open(url: &str, settings: Settings) -> Result<Box<dyn Database>> {
             database: settings.namespace,
             ledger: settings.ledger,
         }),
+        "postgres" | "postgresql" => {
+            let ledger = settings.ledger.unwrap_or_else(|| LEDGER.to_owned());
+            postgresql::open(postgresql::Settings {
+                url: url.to_owned(),
+                schema: settings.namespace,
+                ca_file: settings.ca_file,
+                ledger,
+            })
+        }
+        "sqlite" => {
+            let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+            let settings = sqlite::Settings { path: path.into(), ledger: settings.ledger };
+            Ok(Box::new(sqlite::Database::new(settings)?))
+        }
         _ => Err(Error::refused(
             "this is no database URL that is known",
             "begin it with mongodb://, mongodb+srv://, postgres://, mysql://, mariadb:// or sqlite:",

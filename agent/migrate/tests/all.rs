@@ -16,6 +16,7 @@ mod postgresql;
 mod runner;
 #[cfg(test)]
 mod sqlite;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod verify;
