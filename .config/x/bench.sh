@@ -6,7 +6,7 @@
 run_bench() {
     if [ $# -eq 0 ]; then
         local name
-        for name in decode plugin_call neighbour mongodb postgres pipeline; do
+        for name in decode plugin_call neighbour mongodb postgres migrate pipeline; do
             say "bench $name"
             (run_one "$name")   # a subshell: its servers stop when it ends
         done
@@ -17,7 +17,7 @@ run_bench() {
 
 # run_one NAME ARGS...: ARGS go to the bench
 run_one() {
-    local name=$1 needs=()
+    local name=$1 package=whimbrel needs=()
     shift
     case $name in
         neighbour)
@@ -29,21 +29,28 @@ run_one() {
             ;;
         decode | plugin_call) ;;
         mongodb) needs=(mongo) ;;
+        migrate)
+            # The program too: its memory is measured.
+            package=whimbrel-migrate needs=(mongo)
+            setup build
+            cargo build "${locked[@]}" --release -p whimbrel
+            export WHIMBREL_BIN=$root/target/release/whimbrel
+            ;;
         postgres) needs=(postgres) ;;
         pipeline) needs=(kafka mongo postgres) ;;
         peers)
             name=pipeline needs=(kafka mongo connect)
             set -- peers "$@"
             ;;
-        *) die "no bench \"$name\"; there are: decode plugin_call neighbour mongodb postgres pipeline peers" ;;
+        *) die "no bench \"$name\"; there are: decode plugin_call neighbour mongodb postgres migrate pipeline peers" ;;
     esac
     setup build
     # Built first, so that no compiler runs beside what is measured.
-    cargo bench "${locked[@]}" -p whimbrel --bench "$name" --no-run
+    cargo bench "${locked[@]}" -p "$package" --bench "$name" --no-run
     if [ ${#needs[@]} -gt 0 ]; then
         setup tests
         export PG_FSYNC=on KAFKA_FULL_JIT=1 CONNECT_FULL_JIT=1 MONGO_CACHE_GB=1
         start_services "${needs[@]}"
     fi
-    cargo bench "${locked[@]}" -p whimbrel --bench "$name" -- "$@"
+    cargo bench "${locked[@]}" -p "$package" --bench "$name" -- "$@"
 }

@@ -90,18 +90,20 @@ number() { [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 needs a number, not \"${2:-}\""; 
 
 # The long runs are ignored tests of the tests crate, told their length by the environment.
 run_chaos() {
-    local cycles=300 seed=$RANDOM
+    local cycles=300 seed=$RANDOM migrations=50
     while [ $# -gt 0 ]; do
         number "$1" "${2:-}"
         case $1 in
             --cycles) cycles=$2 ;;
             --seed) seed=$2 ;;
-            *) die "usage: ./x chaos [--cycles N] [--seed S]" ;;
+            --migrations) migrations=$2 ;;
+            *) die "usage: ./x chaos [--cycles N] [--migrations N] [--seed S]" ;;
         esac
         shift 2
     done
     export WHIMBREL_CHAOS_CYCLES=$cycles WHIMBREL_CHAOS_SEED=$seed
-    say "chaos: $cycles cycles, seed $seed"
+    export WHIMBREL_MIGRATION_KILLS=$migrations WHIMBREL_MIGRATION_RACES=$migrations
+    say "chaos: $cycles cycles, migrations killed and doubled $migrations times on each database, seed $seed"
     build_tests
     start_services
     tested --workspace "${features[@]}" --test all chaos -- --include-ignored --nocapture
