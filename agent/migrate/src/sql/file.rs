@@ -18,15 +18,13 @@ use super::{Backfill, Bound, Dialect, Script, Step};
 ///
 /// ```
 /// use whimbrel_migrate::sql::{Dialect, file};
-/// let contents = file::parse(
-///     "steps:
-///        - sql: ALTER TABLE orders ADD total numeric
-///        - backfill: {table: orders, key: id, set: total = price * quantity, where: total IS NULL}
-///      checks:
-///        - count: {table: orders, where: total IS NULL, equals: 0}",
-///     Dialect::Postgresql,
-/// )
-/// .unwrap();
+/// let text = "
+/// steps:
+///   - sql: ALTER TABLE orders ADD total numeric
+///   - backfill: {table: orders, key: id, set: total = price * quantity, where: total IS NULL}
+/// checks:
+///   - count: {table: orders, where: total IS NULL, equals: 0}";
+/// let contents = file::parse(text, Dialect::Postgresql).unwrap();
 /// assert_eq!((contents.up.len(), contents.checks.len()), (2, 1));
 /// ```
 ///
