@@ -10,6 +10,7 @@ pub mod example;
 pub mod finding;
 pub mod invalid;
 mod load;
+pub mod migrations;
 mod node;
 pub(crate) mod opaque;
 pub mod plugins;
