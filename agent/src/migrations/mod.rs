@@ -4,3 +4,4 @@
 //! Nothing here decides what is run, or in which order: that is the crate's business, and it is told only whom to tell.
 
 pub mod config;
+pub mod meter;
