@@ -48,7 +48,10 @@ pub struct Migrations {
     pub lint: MigrationLint,
     /// What a version means that is lower than one that was applied. Default `refuse`.
     #[serde(default)]
-    pub out_of_order: OutOfOrder,
+    pub out_of_order: Leniency,
+    /// What a number means that is missing in a count of versions. Default `refuse`.
+    #[serde(default)]
+    pub gaps: Leniency,
     /// What `whimbrel run` does. Default `watch`.
     #[serde(default)]
     pub on_start: OnStart,
@@ -151,14 +154,14 @@ pub struct MigrationLint {
     pub off: Vec<String>,
 }
 
-/// What a version means that is lower than one that was applied.
+/// What is done about something that is most often a mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum OutOfOrder {
+pub enum Leniency {
     /// Nothing is run, and it is said why.
     #[default]
     Refuse,
-    /// It is applied.
+    /// It is meant so.
     Allow,
 }
 

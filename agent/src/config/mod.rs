@@ -32,4 +32,5 @@ pub use finding::{Finding, Report, Severity};
 pub use load::{Loaded, load};
 pub use node::Place;
 pub(crate) use reference::scrub_value;
+pub(crate) use validated::host_name;
 pub use validated::{AgentConfig, PipelineConfig};

@@ -332,7 +332,7 @@ fn share_partitions(one: &raw::Kafka, other: &raw::Kafka) -> bool {
 }
 
 /// The host's name.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     const SOURCES: [&str; 2] = ["/proc/sys/kernel/hostname", "/etc/hostname"];
     SOURCES
         .iter()

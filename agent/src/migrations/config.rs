@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use whimbrel_migrate::database::System;
 use whimbrel_migrate::ledger::LEDGER;
 use whimbrel_migrate::migration::{Options, Throttle};
+use whimbrel_migrate::plan::Policy;
 
 use crate::config::invalid::Invalid;
 use crate::config::migrations as raw;
-use crate::config::migrations::{OnStart, OutOfOrder};
+use crate::config::migrations::{Leniency, OnStart};
 use crate::config::plugins::{self, NAME_HINT, check_limits, check_name};
 use crate::config::secret::Secret;
 use crate::config::units::Millis;
@@ -18,7 +20,7 @@ use crate::plugin::{Grants, Limits};
 /// A call of a plugin that is a migration may take as long as a transaction of MongoDB's.
 pub const PLUGIN_CALL: Duration = Duration::from_secs(60);
 /// A lease must be renewed several times while it lasts, over a network.
-const MIN_LEASE: Duration = Duration::from_secs(3);
+pub(crate) const MIN_LEASE: Duration = Duration::from_secs(3);
 /// PostgreSQL cuts names at 63 bytes, and the lock's name is longer than the ledger's.
 const MAX_LEDGER: usize = 55;
 /// MongoDB's limit for a bulk of writes.
@@ -41,8 +43,8 @@ pub struct MigrationsConfig {
     pub placeholders: IndexMap<String, String>,
     /// Lint rules that are not asked.
     pub lint_off: Vec<String>,
-    /// What a late version means.
-    pub out_of_order: OutOfOrder,
+    /// What a plan lets pass.
+    pub policy: Policy,
     /// What `whimbrel run` does.
     pub on_start: OnStart,
     /// What plugins may do.
@@ -85,11 +87,15 @@ impl MigrationsConfig {
             name: raw.name.clone(),
             directory: raw.directory.clone(),
             database,
-            ledger: ledger(raw.ledger.as_deref())?,
+            ledger: {
+                let ledger = raw.ledger.as_deref().unwrap_or(LEDGER);
+                check_ledger(ledger)?;
+                ledger.to_owned()
+            },
             options,
             placeholders: raw.placeholders.clone(),
             lint_off: raw.lint.off.clone(),
-            out_of_order: raw.out_of_order,
+            policy: Policy { out_of_order: raw.out_of_order == Leniency::Allow, gaps: raw.gaps == Leniency::Allow },
             on_start: raw.on_start,
             grants: plugins::grants(&raw.grants)?,
             limits: Limits { call: raw.limits.call.map_or(PLUGIN_CALL, |call| call.0), ..limits },
@@ -107,7 +113,7 @@ impl MigrationsConfig {
             options: Options::default(),
             placeholders: IndexMap::new(),
             lint_off: Vec::new(),
-            out_of_order: OutOfOrder::default(),
+            policy: Policy::default(),
             on_start: OnStart::default(),
             grants: Grants::default(),
             limits: Limits { call: PLUGIN_CALL, ..Limits::default() },
@@ -159,6 +165,19 @@ impl DatabaseConfig {
         }
     }
 
+    /// The kind of database, by the scheme; of MySQL and MariaDB only the server knows which it is.
+    #[must_use]
+    pub fn system(&self) -> Option<System> {
+        match self.url.expose().split_once(':').map_or("", |(scheme, _)| scheme) {
+            "mongodb" | "mongodb+srv" => Some(System::Mongodb),
+            "postgres" | "postgresql" => Some(System::Postgresql),
+            "mysql" => Some(System::Mysql),
+            "mariadb" => Some(System::Mariadb),
+            "sqlite" => Some(System::Sqlite),
+            _ => None,
+        }
+    }
+
     /// A connection string as people pass it.
     #[must_use]
     pub const fn of_url(url: Secret) -> Self {
@@ -207,12 +226,14 @@ fn options(raw: &raw::Migrations) -> Result<Options, Invalid> {
     })
 }
 
-/// A name that is the same unquoted in every database.
-fn ledger(name: Option<&str>) -> Result<String, Invalid> {
-    let name = name.unwrap_or(LEDGER);
+/// Whether a name is the same unquoted in every database.
+///
+/// # Errors
+/// When it is not.
+pub fn check_ledger(name: &str) -> Result<(), Invalid> {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     if starts && name.len() <= MAX_LEDGER && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
-        return Ok(name.to_owned());
+        return Ok(());
     }
     Err(Invalid::new(
         "ledger",
@@ -255,7 +276,7 @@ mod tests {
         assert_eq!((options.lock_timeout, options.lock_retries), (defaults.lock_timeout, defaults.lock_retries));
         assert_eq!((options.throttle, options.verify), (defaults.throttle, false));
         assert_eq!((config.ledger.as_str(), config.database.url.expose()), (LEDGER, "sqlite:./shop.db"));
-        assert_eq!((config.on_start, config.out_of_order), (OnStart::Watch, OutOfOrder::Refuse));
+        assert_eq!((config.on_start, config.policy), (OnStart::Watch, Policy::default()));
         assert_eq!(config.limits.call, PLUGIN_CALL);
     }
 
@@ -263,7 +284,7 @@ mod tests {
     fn what_is_written_reaches_the_engine() {
         let config = config(
             "lock: {lease: 30s, wait: 0s}\nlock_timeout: 2s\nlock_retries: 3\nchunk: 500\n\
-             throttle: {above: 4s, below: 1s, floor: 9s}\non_start: apply\nout_of_order: allow\nlimits: {call: 5m}",
+             throttle: {above: 4s, below: 1s, floor: 9s}\non_start: apply\nout_of_order: allow\ngaps: allow\nlimits: {call: 5m}",
         )
         .unwrap();
         let seconds = |time: Duration| time.as_secs();
@@ -272,7 +293,7 @@ mod tests {
         assert_eq!((options.lock_retries, options.chunk), (3, 500));
         let throttle = options.throttle;
         assert_eq!((seconds(throttle.above), seconds(throttle.below), seconds(throttle.floor)), (4, 1, 9));
-        assert_eq!((config.on_start, config.out_of_order), (OnStart::Apply, OutOfOrder::Allow));
+        assert_eq!((config.on_start, config.policy), (OnStart::Apply, Policy { out_of_order: true, gaps: true }));
         assert_eq!(config.limits.call, Duration::from_secs(300));
     }
 

@@ -3,8 +3,10 @@
 //!
 //! Nothing here decides what is run, or in which order: that is the crate's business, and it is told only whom to tell.
 
+pub mod assemble;
 pub mod config;
 pub mod display;
+pub mod ledgers;
 pub mod log;
 pub mod meter;
 pub mod programs;

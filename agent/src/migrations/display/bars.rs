@@ -26,21 +26,16 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Draws on standard error, which has to be a terminal.
+    /// A bar that is drawn on standard error, which has to be a terminal, once something begins.
     #[must_use]
-    pub fn new(board: &Arc<MigrationBoard>, set: &str) -> Self {
-        Self::on(board, set, ProgressDrawTarget::stderr_with_hz(10))
+    pub fn target() -> ProgressBar {
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
     }
 
-    fn on(board: &Arc<MigrationBoard>, set: &str, target: ProgressDrawTarget) -> Self {
-        let bar = ProgressBar::with_draw_target(None, target);
+    /// Shows the migrations of this set on `bar`.
+    #[must_use]
+    pub fn new(board: &Arc<MigrationBoard>, set: &str, bar: ProgressBar) -> Self {
         Self { board: Arc::clone(board), set: set.to_owned(), bar, what: Mutex::default() }
-    }
-
-    /// For whoever else writes to the terminal: the bar makes room meanwhile.
-    #[must_use]
-    pub fn bar(&self) -> ProgressBar {
-        self.bar.clone()
     }
 
     fn style(&self, known: bool) {

@@ -110,8 +110,8 @@ fn a_display_that_cannot_be_written_stops_nothing() {
 #[test]
 fn a_bar_lives_as_long_as_its_migration() {
     let board = board();
-    let bars = super::bars::Bars::new(&board, "");
-    run(&board, &bars);
-    assert!(bars.bar().is_finished());
-    assert!(bars.bar().message().contains("update orders"), "{}", bars.bar().message());
+    let bar = super::bars::Bars::target();
+    run(&board, &super::bars::Bars::new(&board, "", bar.clone()));
+    assert!(bar.is_finished());
+    assert!(bar.message().contains("update orders"), "{}", bar.message());
 }
