@@ -7,6 +7,7 @@ pub mod config;
 pub mod connectors;
 pub mod dead_letters;
 pub mod demo;
+pub mod migrate;
 mod orders;
 pub mod plugin;
 pub mod run;
@@ -50,6 +51,7 @@ impl From<Exit> for std::process::ExitCode {
   whimbrel config example > whimbrel.yaml       a commented configuration to start from
   whimbrel config check whimbrel.yaml           what is wrong with it, all at once
   whimbrel run --config whimbrel.yaml           run its pipelines
+  whimbrel migrate up --config whimbrel.yaml    apply its migrations
 
 Exit status: 0 ok, 1 runtime error, 2 usage or configuration; a command's help names others it has."
 )]
@@ -70,6 +72,8 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// See the agent at work, without any server, and have it proven
     Demo(demo::DemoArgs),
+    /// Apply, undo, plan and watch versioned migrations of MongoDB, PostgreSQL, MySQL, MariaDB and SQLite
+    Migrate(Box<migrate::MigrateArgs>),
     /// Write plugins: new, build, embed, check, test, record, bench, inspect, docs, dev, promote
     Plugin(plugin::PluginArgs),
     /// Run the pipelines of a configuration file
@@ -106,6 +110,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::DeadLetters(args) => dead_letters::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Demo(args) => demo::run(&args),
         Command::Connectors(args) => connectors::main(args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Migrate(args) => migrate::run(*args, &mut std::io::stdout()),
         Command::Plugin(args) => plugin::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Run(args) => run::run(&args),
         Command::Version => version(&mut std::io::stdout()),

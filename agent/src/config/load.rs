@@ -10,7 +10,7 @@ use super::finding::{Finding, Report, Severity};
 use super::invalid::Invalid;
 use super::node::{Node, Place, Scalar, Value};
 use super::reference::{self, Environment, Resolved, withheld};
-use super::validated::{AgentConfig, validate};
+use super::validated::{AgentConfig, Positions, validate};
 use super::{as_written, raw, read, yaml};
 
 /// A configuration that can be used, and what is odd about it.
@@ -61,13 +61,19 @@ pub(crate) fn load_text(file: &Path, text: &str, environment: &Environment<'_>) 
 
     let mut config = None;
     if let Some(raw) = &reading.value {
-        let positions = positions(&root, &reading.pruned);
         let unreadable = unreadable(&root, &reading.pruned);
-        let written = root.get("pipelines").is_some_and(|node| match &node.value {
-            Value::Sequence(items) => !items.is_empty(),
-            Value::Scalar(_) | Value::Mapping(_) => !node.is_null(),
-        });
-        let (validated, checked) = validate(raw, &positions, written);
+        let written = |list: &str| {
+            root.get(list).is_some_and(|node| match &node.value {
+                Value::Sequence(items) => !items.is_empty(),
+                Value::Scalar(_) | Value::Mapping(_) => !node.is_null(),
+            })
+        };
+        let positions = Positions {
+            pipelines: positions(&root, "pipelines", &reading.pruned),
+            migrations: positions(&root, "migrations", &reading.pruned),
+            written: written("pipelines") || written("migrations"),
+        };
+        let (validated, checked) = validate(raw, &positions);
         config = validated;
         let news = checked.findings.into_iter().filter(|(_, invalid)| {
             let path = plain_path(&invalid.path);
@@ -107,9 +113,9 @@ fn scrubbed(resolved: &Resolved, text: &str) -> String {
     out
 }
 
-/// For each pipeline that could be read: its index in the file.
-fn positions(root: &Node, pruned: &HashSet<usize>) -> Vec<usize> {
-    let Some(Node { value: Value::Sequence(items), .. }) = root.get("pipelines") else { return Vec::new() };
+/// For each entry of this list that could be read: its index in the file.
+fn positions(root: &Node, list: &str, pruned: &HashSet<usize>) -> Vec<usize> {
+    let Some(Node { value: Value::Sequence(items), .. }) = root.get(list) else { return Vec::new() };
     items.iter().enumerate().filter(|(_, item)| !pruned.contains(&item.id)).map(|(index, _)| index).collect()
 }
 

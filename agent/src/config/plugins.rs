@@ -133,7 +133,11 @@ fn check_shadow(raw: &raw::Shadow) -> Result<(), Invalid> {
     raw.limits.as_ref().map_or(Ok(()), check_limits)
 }
 
-fn check_limits(limits: &raw::Limits) -> Result<(), Invalid> {
+/// Checks the limits of a plugin.
+///
+/// # Errors
+/// The first that cannot be used.
+pub(crate) fn check_limits(limits: &raw::Limits) -> Result<(), Invalid> {
     if limits.memory.is_some_and(|size| !(MIN_MEMORY..=MAX_MEMORY).contains(&size.0)) {
         return Err(Invalid::new("limits.memory", "outside 1MiB to 4GiB", "write a size such as `64MiB`"));
     }

@@ -35,6 +35,8 @@ pub struct Config {
     pub pipelines: Vec<Pipeline>,
     /// Debezium connectors as desired state.
     pub connectors: Option<super::connectors::Connectors>,
+    /// Migrations: directories of versioned changes and their databases.
+    pub migrations: Vec<super::migrations::Migrations>,
 }
 
 /// HTTP endpoint.

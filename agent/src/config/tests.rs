@@ -235,6 +235,31 @@ fn checks_between_sections_hold() {
 }
 
 #[test]
+fn migrations_alone_are_a_configuration_and_each_has_a_name_of_its_own() {
+    let one = "  - {name: shop, directory: ./m, database: {sqlite: {path: ./shop.db}}}\n";
+    let loaded = load(&format!("migrations:\n{one}")).unwrap();
+    assert_eq!((loaded.report.findings(), loaded.config.migrations.len()), ([].as_slice(), 1));
+    for (text, expect) in [
+        (format!("{one}{one}"), "migrations[1].name: migrations[0] has the same name; "),
+        (one.replace("./shop.db", "''"), "migrations[0].database.sqlite.path: not the path of a file; "),
+        (
+            one.replace("sqlite", "sqllite"),
+            "migrations[0].database.sqllite: unknown field `sqllite`; did you mean `sqlite`?",
+        ),
+        (
+            one.replace("path: ./shop.db", "path: ./shop.db}}, on_start: aply, x: {y: {"),
+            "migrations[0].on_start: `aply` is not known here; did you mean `apply`?",
+        ),
+    ] {
+        let all = findings(&format!("migrations:\n{text}"));
+        assert!(all.iter().any(|finding| finding.contains(&format!(" {expect}"))), "{expect}: {all:#?}");
+    }
+    let secret = "migrations: [{name: a, directory: m, database: {postgresql: {url: 'postgresql://u:canary-1@h/d'}}}]";
+    let report = load(secret).unwrap_err().to_string();
+    assert!(report.contains("a secret is written out in the file") && !report.contains("canary-1"), "{report}");
+}
+
+#[test]
 fn a_secret_written_out_is_refused_and_not_repeated() {
     for target in
         ["mongodb: {uri: 'mongodb://u:canary-1@h/', database: d}", "postgresql: {uri: 'host=h password=canary-1'}"]
@@ -275,7 +300,7 @@ const CANARY: &str = "zqxjkvbzwq7jzvx";
 /// Debug prints of what each stage holds of the configuration. Taken apart by name, so that a section that is added does not
 /// compile until it stands here.
 fn sections(config: &AgentConfig) -> String {
-    let AgentConfig { name: _, export, log, plugins, pipelines, connectors } = config;
+    let AgentConfig { name: _, export, log, plugins, pipelines, connectors, migrations } = config;
     let ExportConfig { listen: _, otlp, max_series_per_metric: _ } = export;
     let mut shown = vec![format!("{export:?} {otlp:?} {log:?} {plugins:?} {connectors:?}")];
     shown.extend(otlp.iter().map(|otlp| format!("{:?} {:?}", otlp.tls, otlp.headers.len())));
@@ -290,6 +315,7 @@ fn sections(config: &AgentConfig) -> String {
             TargetConfig::Stdout(settings) => format!("{settings:?}"),
         });
     }
+    shown.extend(migrations.iter().map(|one| format!("{one:?} {:?} {:?} {:?}", one.database, one.options, one.limits)));
     if let Some(connect::settings::Settings { endpoint, restart, progress, desired }) = connectors {
         shown.push(format!("{endpoint:?} {restart:?} {progress:?} {:?} {desired:?}", progress.kafka));
         shown.extend(desired.iter().map(|one| format!("{:?} {:?}", one.config, one.overrides)));

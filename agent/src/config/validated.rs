@@ -11,6 +11,7 @@ use super::raw;
 use crate::connect;
 use crate::decode::DecodeConfig;
 use crate::export::ExportConfig;
+use crate::migrations::config::MigrationsConfig;
 use crate::pipeline::Settings;
 use crate::pipeline::config::DeliveryConfig;
 use crate::pipeline::mapping::Mapping;
@@ -35,6 +36,8 @@ pub struct AgentConfig {
     pub pipelines: Vec<PipelineConfig>,
     /// Debezium connectors.
     pub connectors: Option<connect::settings::Settings>,
+    /// Migrations; names are unique.
+    pub migrations: Vec<MigrationsConfig>,
 }
 
 /// A pipeline's configuration.
@@ -112,9 +115,19 @@ impl Checked {
     }
 }
 
-/// Checks everything and makes the configuration of it. `positions` holds, for each pipeline, its index in the file, as some
-/// may have been unreadable. `written`: the file names pipelines, readable or not.
-pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) -> (Option<AgentConfig>, Checked) {
+/// Where the entries of lists that could be read stand in the file: some may have been unreadable.
+#[derive(Debug, Default)]
+pub(crate) struct Positions {
+    /// Index of each pipeline.
+    pub(crate) pipelines: Vec<usize>,
+    /// Index of each entry of `migrations`.
+    pub(crate) migrations: Vec<usize>,
+    /// Whether the file names pipelines or migrations, readable or not.
+    pub(crate) written: bool,
+}
+
+/// Checks everything and makes the configuration of it.
+pub(crate) fn validate(raw: &raw::Config, positions: &Positions) -> (Option<AgentConfig>, Checked) {
     let mut checked = Checked::default();
     // Once for each section, so that one does not hide the other, and once for the whole.
     let default = raw::Config::default();
@@ -132,7 +145,7 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
     }
     let log = checked.keep("", check_log(&raw.log));
     let plugins = checked.keep("plugins", PluginsConfig::try_from(&raw.plugins));
-    if !written && raw.connectors.is_none() {
+    if !positions.written && raw.connectors.is_none() {
         checked.error(Invalid::new(
             "pipelines",
             "there is no pipeline",
@@ -140,10 +153,11 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
         ));
     }
     let mut pipelines = Vec::new();
-    for (pipeline, position) in raw.pipelines.iter().zip(positions) {
+    for (pipeline, position) in raw.pipelines.iter().zip(&positions.pipelines) {
         pipelines.extend(check_pipeline(pipeline, &format!("pipelines[{position}]"), &mut checked));
     }
-    check_between(raw, positions, &mut checked);
+    check_between(raw, &positions.pipelines, &mut checked);
+    let migrations = check_migrations(&raw.migrations, &positions.migrations, &mut checked);
     let connectors = raw.connectors.as_ref().and_then(|section| match connect::settings::Settings::validate(section) {
         Ok(settings) => Some(settings),
         Err(all) => {
@@ -155,7 +169,7 @@ pub(crate) fn validate(raw: &raw::Config, positions: &[usize], written: bool) ->
     let config = match (export, log, plugins) {
         (Some(export), Some(log), Some(plugins)) if whole => {
             let name = raw.name.clone().unwrap_or_else(host_name);
-            Some(AgentConfig { name, export, log, plugins, pipelines, connectors })
+            Some(AgentConfig { name, export, log, plugins, pipelines, connectors, migrations })
         }
         _ => None,
     };
@@ -245,6 +259,26 @@ fn check_lag(raw: &raw::Lag) -> Result<LagConfig, Invalid> {
     })
 }
 
+fn check_migrations(
+    all: &[super::migrations::Migrations],
+    positions: &[usize],
+    checked: &mut Checked,
+) -> Vec<MigrationsConfig> {
+    let mut good = Vec::new();
+    for (at, (one, index)) in all.iter().zip(positions).enumerate() {
+        good.extend(checked.keep(&format!("migrations[{index}]"), MigrationsConfig::new(one)));
+        let earlier = all.iter().zip(positions).take(at).find(|(earlier, _)| earlier.name == one.name);
+        if let Some((_, earlier)) = earlier {
+            checked.error(Invalid::new(
+                format!("migrations[{index}].name"),
+                format!("migrations[{earlier}] has the same name"),
+                "`whimbrel migrate --name` tells them apart by it: give each its own",
+            ));
+        }
+    }
+    good
+}
+
 /// Checks over several pipelines.
 fn check_between(raw: &raw::Config, positions: &[usize], checked: &mut Checked) {
     let readable: Vec<_> = raw.pipelines.iter().zip(positions).collect();
@@ -298,7 +332,7 @@ fn share_partitions(one: &raw::Kafka, other: &raw::Kafka) -> bool {
 }
 
 /// The host's name.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     const SOURCES: [&str; 2] = ["/proc/sys/kernel/hostname", "/etc/hostname"];
     SOURCES
         .iter()

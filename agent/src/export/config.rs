@@ -86,6 +86,14 @@ impl ExportConfig {
 }
 
 impl OtlpConfig {
+    /// What OpenTelemetry's own variables say; none when they name no endpoint. `variable` reads one.
+    ///
+    /// # Errors
+    /// The first variable that cannot be used; a header's value is never repeated.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, Invalid> {
+        super::otlp_env::read(variable)
+    }
+
     /// Checks the section; paths are relative to it.
     pub fn new(raw: &raw::Otlp) -> Result<Self, Invalid> {
         let hint = "write for example http://127.0.0.1:4318 (4317 for grpc)";

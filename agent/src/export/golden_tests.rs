@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use whimbrel_migrate::database::System;
+use whimbrel_migrate::ledger::{Count, Direction, Progress};
+use whimbrel_migrate::watch::{Event, Watch as _};
 
 use super::prometheus::{Scrape, view};
 use crate::event::{Op, Reason};
+use crate::migrations::meter::Meter;
 use crate::stats::{
     BatchReport, ConnectFacts, ConnectorBoard, ConnectorFacts, HopSamples, Instruments, LagConfig, LossyCount,
-    Observer, PipelineState, PluginMeter, Restart, Stamp, TableLag, Watermark,
+    MigrationBoard, Observer, PipelineState, PluginMeter, Restart, Stamp, TableLag, Watermark,
 };
 
 const NOW: i64 = 1_767_225_600_000;
@@ -102,6 +106,42 @@ fn shop(rig: &Rig) -> Arc<Observer> {
     observer
 }
 
+/// A migration that ran once, failed in between, and runs again.
+fn migrate(rig: &Rig, board: &Arc<MigrationBoard>, id: &str, system: System, place: &str, code: &str) {
+    let meter = Meter::new("shop", &rig.instruments, board);
+    let counts = [(place.to_owned(), Count { done: 250, expected: Some(1_000) })].into();
+    let (before, progress) = (Progress::default(), Progress { counts, ..Progress::default() });
+    let begin = || {
+        meter.tell(&Event::Started {
+            id,
+            name: "fill total",
+            system: Some(system),
+            direction: Direction::Up,
+            steps: 1,
+            progress: &before,
+        });
+        meter.tell(&Event::StepStarted { id, index: 0, what: "update", place: Some(place), expected: Some(1_000) });
+    };
+    rig.clock.store(NOW - 5_000, Ordering::Relaxed);
+    let ended = |error| {
+        let started = UNIX_EPOCH + Duration::from_millis(u64::try_from(NOW).unwrap() - 100_000);
+        meter.tell(&Event::Ended { id, direction: Direction::Up, started, error, progress: &before });
+    };
+    begin();
+    meter.tell(&Event::Attempted { id, place, count: 100 });
+    meter.tell(&Event::Retried { id, code, attempt: 2, wait: Duration::from_millis(1) });
+    ended(Some((code, "it failed")));
+    begin();
+    ended(Some(("stopped", "somebody asked for it")));
+    begin();
+    ended(None);
+    begin();
+    meter.tell(&Event::Attempted { id, place, count: 250 });
+    rig.clock.store(NOW, Ordering::Relaxed);
+    let started = SystemTime::now();
+    meter.tell(&Event::Committed { id, place, count: 250, started, progress: &progress });
+}
+
 #[test]
 fn the_scrape_is_the_contract_to_the_letter() {
     let rig = rig(2_000);
@@ -129,6 +169,9 @@ fn the_scrape_is_the_contract_to_the_letter() {
         }],
         report: serde_json::Value::Null,
     });
+    let migrations = MigrationBoard::new(&rig.instruments);
+    migrate(&rig, &migrations, "7", System::Mongodb, "orders", "WriteConflict");
+    migrate(&rig, &migrations, "1.2", System::Postgresql, "public.orders", "lock_not_available");
     let mut got: Vec<String> = rig.text().lines().map(str::to_owned).collect();
     got.sort();
     let got = got.join("\n") + "\n";

@@ -108,6 +108,8 @@ fn router(surface: Surface, loopback: bool) -> Router {
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/pipelines/{pipeline}", get(status::pipeline))
         .route("/api/v1/plugins", get(status::plugins))
+        .route("/api/v1/migrations", get(status::migrations))
+        .route("/api/v1/migrations/{id}", get(status::migration))
         .route("/api/v1/plugins/reload", reload)
         .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/promote", promote)
         .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/recorded", recorded)

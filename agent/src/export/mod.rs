@@ -11,6 +11,7 @@ mod golden_tests;
 pub mod health;
 pub mod http;
 pub mod otlp;
+mod otlp_env;
 mod otlp_tls;
 pub mod process;
 pub mod prometheus;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -55,5 +55,34 @@ pub(crate) async fn pipeline(State(surface): State<Surface>, Path(name): Path<St
     match surface.instruments.observers().iter().find(|observer| **observer.pipeline() == *name) {
         Some(observer) => Json(observer.status()).into_response(),
         None => (StatusCode::NOT_FOUND, Json(Problem { error: "no such pipeline" })).into_response(),
+    }
+}
+
+/// Which of several sets a migration is looked for in.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct OfSet {
+    set: Option<String>,
+}
+
+pub(crate) async fn migrations(State(surface): State<Surface>) -> Response {
+    match surface.instruments.migrations() {
+        Some(board) => Json(board.status()).into_response(),
+        None => (StatusCode::NOT_FOUND, Json(Problem { error: "no migrations are configured" })).into_response(),
+    }
+}
+
+pub(crate) async fn migration(
+    State(surface): State<Surface>,
+    Path(id): Path<String>,
+    Query(of): Query<OfSet>,
+) -> Response {
+    let all = surface.instruments.migrations().map(|board| board.status().migrations).unwrap_or_default();
+    let mut found = all.into_iter().filter(|one| one.id == id && of.set.as_ref().is_none_or(|set| one.set == *set));
+    match (found.next(), found.next()) {
+        (Some(one), None) => Json(one).into_response(),
+        (Some(_), Some(_)) => {
+            (StatusCode::CONFLICT, Json(Problem { error: "several sets have one; add ?set=NAME" })).into_response()
+        }
+        (None, _) => (StatusCode::NOT_FOUND, Json(Problem { error: "no such migration" })).into_response(),
     }
 }

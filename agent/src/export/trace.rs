@@ -99,6 +99,11 @@ impl Traces {
         self.tracer.is_some()
     }
 
+    /// For spans that are made elsewhere; none when they would go nowhere.
+    pub(crate) const fn tracer(&self) -> Option<&SdkTracer> {
+        self.tracer.as_ref()
+    }
+
     /// Begins the span of a batch that was read at `start`.
     #[must_use]
     pub fn batch(&self, facts: &BatchFacts<'_>, links: Links, start: SystemTime) -> BatchSpan {

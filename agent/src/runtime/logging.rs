@@ -76,12 +76,30 @@ where
         }
         line.insert("message".into(), fields.message.into());
         let json = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
-        // JSON escapes C0 itself; the rest that terminals and people trip over becomes \u escapes too.
-        for c in json.chars() {
-            if is_hostile(c) { write_utf16_escape(&mut writer, c)? } else { writer.write_char(c)? }
-        }
+        writer.write_str(&harmless_json(&json))?;
         writer.write_char('\n')
     }
+}
+
+/// JSON escapes C0 itself; the rest that terminals and people trip over becomes \u escapes too.
+#[must_use]
+pub fn harmless_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_hostile(c) {
+            // Writing to a String cannot fail.
+            let _ = write_utf16_escape(&mut out, c);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// `text` in one line and without control characters, for a terminal.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    Escaped(text).to_string()
 }
 
 fn write_utf16_escape(writer: &mut impl fmt::Write, c: char) -> fmt::Result {

@@ -34,6 +34,12 @@ impl Shutdown {
         self.token.is_cancelled()
     }
 
+    /// The token itself, for those who know no more than tokens.
+    #[must_use]
+    pub const fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
     /// Waits until the end is asked for. May be dropped and called again.
     pub async fn wait(&self) {
         self.token.cancelled().await;
@@ -59,7 +65,7 @@ pub async fn on_signals(shutdown: Shutdown) -> std::io::Result<()> {
             tracing::warn!(signal = name, "second signal: ending at once");
             std::process::exit(128 + number);
         }
-        tracing::info!(signal = name, "ending: finishing batches in flight");
+        tracing::info!(signal = name, "ending: finishing what is in flight");
         shutdown.request();
     }
 }

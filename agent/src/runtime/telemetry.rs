@@ -18,11 +18,13 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::filter::{EnvFilter, FilterFn, LevelFilter, ParseError};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::logging::{Human, Json};
+use super::lossy::Lossy;
 use crate::config::invalid::Invalid;
 use crate::config::raw;
 use crate::export::otlp::{Exporters, OtlpError};
@@ -133,6 +135,27 @@ impl Telemetry {
         let (telemetry, mut layers) = Self::prepare(name, Some(log), export)?;
         // The console's is always the first.
         layers.remove(0);
+        tracing_subscriber::registry().with(layers).try_init().map_err(TelemetryError::Twice)?;
+        Ok(telemetry)
+    }
+
+    /// The same, with only warnings on the console, through `console`: for commands that show what they do themselves. What
+    /// they show is not said twice: `shown` is the target of log lines that the display has already. The variable for the
+    /// filter wins.
+    pub fn start_beside_display(
+        name: &str,
+        log: &LogConfig,
+        export: &ExportConfig,
+        console: BoxMakeWriter,
+        shown: &str,
+    ) -> Result<Self, TelemetryError> {
+        let (telemetry, mut layers) = Self::prepare(name, Some(log), export)?;
+        layers.remove(0);
+        let own = std::env::var(FILTER_VARIABLE).ok().filter(|filter| !filter.trim().is_empty());
+        let filter =
+            EnvFilter::try_new(own.unwrap_or_else(|| format!("warn,{shown}=off"))).map_err(TelemetryError::Filter)?;
+        let layer = tracing_subscriber::fmt::layer().with_writer(console).with_ansi(false);
+        layers.insert(0, layer.event_format(Human).with_filter(filter).boxed());
         tracing_subscriber::registry().with(layers).try_init().map_err(TelemetryError::Twice)?;
         Ok(telemetry)
     }
@@ -259,13 +282,14 @@ fn layers(log: Option<&LogConfig>, loggers: Option<&SdkLoggerProvider>) -> Resul
     let mut layers = Layers::new();
     let filter = |log: &LogConfig| EnvFilter::try_new(&log.filter).map_err(TelemetryError::Filter);
     if let Some(log) = log {
-        let console = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+        let console = tracing_subscriber::fmt::layer().with_writer(|| Lossy::silent(io::stderr())).with_ansi(false);
         layers.push(match log.format {
             raw::LogFormat::Human => console.event_format(Human).with_filter(filter(log)?).boxed(),
             raw::LogFormat::Json => console.event_format(Json).with_filter(filter(log)?).boxed(),
         });
         if let Some(path) = &log.file {
             let file = open(path).map_err(|source| TelemetryError::LogFile { path: path.clone(), source })?;
+            let file = Lossy::named(file, format!("the log file {}", path.display()));
             let writer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
             layers.push(writer.event_format(Json).with_filter(filter(log)?).boxed());
         }

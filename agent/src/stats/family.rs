@@ -144,6 +144,8 @@ pub enum Join {
     Largest,
     /// The sum: amounts.
     Sum,
+    /// The smallest: what is reached.
+    Smallest,
 }
 
 #[derive(Debug, Default)]
@@ -174,6 +176,7 @@ impl Gauges {
         match self.join {
             Join::Largest => one.max(other),
             Join::Sum => one + other,
+            Join::Smallest => one.min(other),
         }
     }
 

@@ -15,10 +15,12 @@ use opentelemetry::{InstrumentationScope, Key, KeyValue, StringValue, Value};
 use super::connectors::{BoardLevel, ConnectorBoard};
 use super::family::{Counters, Gauges, Join, Label, Labels, Spec};
 use super::lag::LagState;
+use super::migrations::{MigrationBoard, MigrationLevel};
 use super::observer::Observer;
 use super::places::PluginPlace;
 use super::plugins::PluginMeter;
 use super::state::PipelineState;
+use super::timings::Timings;
 
 /// Now, in milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -34,6 +36,11 @@ const CALL_SECONDS: [f64; 12] =
     [0.000_01, 0.000_025, 0.000_1, 0.000_25, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 10.0];
 /// The semantic conventions' advice for this metric.
 const DB_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// As `docs/design/observability.md` has them.
+const DOCUMENT_MIGRATION_SECONDS: [f64; 6] = [1.0, 5.0, 15.0, 30.0, 60.0, 300.0];
+/// As `docs/design/observability.md` has them.
+const MIGRATION_SECONDS: [f64; 5] = [60.0, 300.0, 600.0, 1_800.0, 3_600.0];
 
 /// Counters, in the order of [`COUNTERS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +60,15 @@ pub(crate) enum Count {
     PluginReloads,
     PluginShadow,
     PluginBundles,
+    Documents,
+    DocumentsAttempted,
+    DocumentErrors,
+    MigratedRows,
+    MigratedRowsAttempted,
+    MigrationErrors,
 }
 
-const COUNTERS: [Spec; 15] = [
+const COUNTERS: [Spec; 21] = [
     Spec {
         name: "cdc_events_processed_total",
         help: "Change events made durable at the target.",
@@ -111,6 +124,36 @@ const COUNTERS: [Spec; 15] = [
         help: "Replay cases of crashes, written or dropped.",
         labels: &["plugin", "outcome"],
     },
+    Spec {
+        name: "mongodb_migration_documents_total",
+        help: "Documents that migrations changed, committed.",
+        labels: &["version", "collection"],
+    },
+    Spec {
+        name: "mongodb_migration_documents_attempted_total",
+        help: "Documents that migrations tried to change, in transactions that were committed or not.",
+        labels: &["version", "collection"],
+    },
+    Spec {
+        name: "mongodb_migration_errors_total",
+        help: "Errors of migrations by MongoDB's name for them, also of attempts that were made again.",
+        labels: &["version", "error_type"],
+    },
+    Spec {
+        name: "migration_rows_total",
+        help: "Rows that migrations changed, committed.",
+        labels: &["migration_id", "table_name"],
+    },
+    Spec {
+        name: "migration_rows_attempted_total",
+        help: "Rows that migrations tried to change, in transactions that were committed or not.",
+        labels: &["migration_id", "table_name"],
+    },
+    Spec {
+        name: "migration_errors_total",
+        help: "Errors of migrations by the server's name for them, also of attempts that were made again.",
+        labels: &["migration_id", "error_type"],
+    },
 ];
 
 /// Gauges, in the order of [`GAUGES`].
@@ -128,10 +171,11 @@ enum Level {
     PluginMemory,
     PluginInfo,
     Connectors(BoardLevel),
+    Migrations(MigrationLevel),
 }
 
 impl Level {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::ConsumerLag,
         Self::ReplicationLag,
         Self::LagState,
@@ -149,6 +193,9 @@ impl Level {
         Self::Connectors(BoardLevel::Tasks),
         Self::Connectors(BoardLevel::Drift),
         Self::Connectors(BoardLevel::RestartsLeft),
+        Self::Migrations(MigrationLevel::Progress),
+        Self::Migrations(MigrationLevel::Eta),
+        Self::Migrations(MigrationLevel::Info),
     ];
 
     const fn spec(self) -> (Spec, Join) {
@@ -234,6 +281,24 @@ impl Level {
                 &["connector"],
                 Join::Largest,
             ),
+            Self::Migrations(MigrationLevel::Progress) => (
+                "migration_progress_ratio",
+                "How much of the migration that runs is done, from 0 to 1; absent where nobody can tell.",
+                &["migration_id"],
+                Join::Smallest,
+            ),
+            Self::Migrations(MigrationLevel::Eta) => (
+                "migration_eta_seconds",
+                "Until the step that runs is done, at the present pace; absent while that is not known.",
+                &["migration_id"],
+                Join::Largest,
+            ),
+            Self::Migrations(MigrationLevel::Info) => (
+                "migration_info",
+                "Facts about the migration that runs; always 1.",
+                &["migration_id", "name", "set", "system", "direction"],
+                Join::Largest,
+            ),
         };
         (Spec { name, help, labels }, join)
     }
@@ -248,9 +313,12 @@ pub(crate) struct Inner {
     observers: Mutex<Vec<Weak<Observer>>>,
     plugins: Mutex<Vec<Weak<PluginMeter>>>,
     connectors: Mutex<Weak<ConnectorBoard>>,
+    migrations: Mutex<Weak<MigrationBoard>>,
     places: Mutex<Vec<Weak<PluginPlace>>>,
     pub(crate) hop: Histogram<f64>,
     pub(crate) call: Histogram<f64>,
+    pub(crate) document_migration: Timings,
+    pub(crate) migration: Timings,
     pub(crate) db: Option<Histogram<f64>>,
     pub(crate) custom: Custom,
 }
@@ -314,6 +382,7 @@ impl Instruments {
             observers: Mutex::default(),
             plugins: Mutex::default(),
             connectors: Mutex::default(),
+            migrations: Mutex::default(),
             places: Mutex::default(),
             hop: meter
                 .f64_histogram("cdc_hop_duration_seconds")
@@ -327,6 +396,23 @@ impl Instruments {
                 .with_unit("s")
                 .with_boundaries(CALL_SECONDS.to_vec())
                 .build(),
+            document_migration: Timings::new(
+                meter,
+                ("mongodb_migration_duration_seconds", "How long a run of a migration of MongoDB took."),
+                "version",
+                &DOCUMENT_MIGRATION_SECONDS,
+                budget,
+            ),
+            migration: Timings::new(
+                meter,
+                (
+                    "migration_duration_seconds",
+                    "How long a run of a migration of a SQL database, or an observed one, took.",
+                ),
+                "migration_id",
+                &MIGRATION_SECONDS,
+                budget,
+            ),
             custom: Custom::new(meter),
             db: conventions.map(|meter| {
                 meter
@@ -382,6 +468,16 @@ impl Instruments {
     #[must_use]
     pub fn connectors(&self) -> Option<Arc<ConnectorBoard>> {
         self.inner.connectors.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    pub(crate) fn watch_migrations(&self, board: &Arc<MigrationBoard>) {
+        *self.inner.migrations.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(board);
+    }
+
+    /// The board of the migrations, if there is one.
+    #[must_use]
+    pub fn migrations(&self) -> Option<Arc<MigrationBoard>> {
+        self.inner.migrations.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     #[cfg(test)]
@@ -448,7 +544,8 @@ fn register(inner: &Arc<Inner>, meter: &Meter, conventions: Option<&Meter>) {
             let Some(inner) = weak.upgrade() else { return };
             let counters = inner.counters.iter().map(|counters| (counters.spec.name, counters.refused()));
             let gauges = inner.gauges.iter().map(|(_, gauges)| (gauges.spec.name, gauges.refused()));
-            for (metric, refused) in counters.chain(gauges) {
+            let timings = [&inner.document_migration, &inner.migration].map(|one| (one.name, one.refused()));
+            for (metric, refused) in counters.chain(gauges).chain(timings) {
                 observe.observe(refused, &[KeyValue::new("metric", metric)]);
             }
         })
@@ -537,6 +634,10 @@ impl Inner {
             Level::PluginMemory | Level::PluginInfo => return self.plugin_level(level),
             Level::Connectors(level) => {
                 let board = self.connectors.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+                return board.map_or_else(Vec::new, |board| board.level(level));
+            }
+            Level::Migrations(level) => {
+                let board = self.migrations.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
                 return board.map_or_else(Vec::new, |board| board.level(level));
             }
             _ => {}
@@ -631,6 +732,6 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
             ],
             1.0,
         )),
-        Level::PluginMemory | Level::PluginInfo | Level::Connectors(_) => {}
+        Level::PluginMemory | Level::PluginInfo | Level::Connectors(_) | Level::Migrations(_) => {}
     }
 }

@@ -13,6 +13,7 @@ pub mod lag;
 #[cfg(test)]
 mod lag_tests;
 pub mod life;
+pub mod migrations;
 pub mod observer;
 pub mod partition;
 pub mod places;
@@ -21,11 +22,13 @@ pub mod rate;
 pub mod report;
 pub mod skew;
 pub mod state;
+mod timings;
 
 pub use connectors::{ConnectFacts, ConnectorBoard, ConnectorFacts, ConnectorsReadiness, ConnectorsStatus, Restart};
 pub use hops::{Hop, HopSamples, Stamp};
 pub use instruments::{Clock, Instruments};
 pub use lag::{Lag, LagConfig, LagReport, LagState, TableLagReport};
+pub use migrations::MigrationBoard;
 pub use observer::{Observer, PipelineStatus};
 pub use partition::{Doubt, PartitionLag};
 pub use places::{Compared, Conditions, Difference, Edition, LastReload, PluginPlace, PluginStatus, ReloadOutcome};

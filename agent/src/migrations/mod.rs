@@ -1,0 +1,40 @@
+//! Migrations, wired to people: what [`whimbrel_migrate`] tells of becomes metrics, spans, log lines, a display and the status
+//! API here, and its plugins run in the sandbox.
+//!
+//! Nothing here decides what is run, or in which order: that is the crate's business, and it is told only whom to tell.
+
+pub mod assemble;
+pub mod config;
+pub mod display;
+pub mod ledgers;
+pub mod log;
+pub mod meter;
+pub mod programs;
+pub mod spans;
+
+use std::sync::Arc;
+
+use whimbrel_migrate::watch::{Watch, Watchers};
+
+use crate::export::Traces;
+use crate::stats::{Instruments, MigrationBoard};
+
+/// All who are told of the migrations of a set, whatever else listens: metrics and board first, so that a display that comes
+/// after them reads what is true now.
+#[must_use]
+pub fn watchers(
+    set: &str,
+    instruments: &Instruments,
+    board: &Arc<MigrationBoard>,
+    traces: &Traces,
+    display: Option<Arc<dyn Watch>>,
+) -> Watchers {
+    let watchers = Watchers::new()
+        .with(Arc::new(meter::Meter::new(set, instruments, board)))
+        .with(Arc::new(spans::Spans::new(traces)))
+        .with(Arc::new(log::Log::new()));
+    match display {
+        Some(display) => watchers.with(display),
+        None => watchers,
+    }
+}
