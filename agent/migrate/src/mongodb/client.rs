@@ -118,16 +118,24 @@ fn name(code: i32) -> Cow<'static, str> {
     }
 }
 
-fn words(error: &DriverError) -> (Cow<'static, str>, String) {
-    let write = |code: i32| {
-        let name = name(code);
-        let message = match code {
-            11000 => "a unique index has this value already".to_owned(),
-            121 => "the collection's validator refuses a document".to_owned(),
-            _ => format!("the server refuses the write: {name} (code {code})"),
-        };
-        (name, message)
+/// A write that the server refuses with this code, as its reply says it.
+pub(super) fn refused_write(code: i32) -> Error {
+    let (name, message) = write_words(code);
+    let kind = if PASSES.contains(&code) { Kind::Transient } else { Kind::Database };
+    Error::new(kind, name, message)
+}
+
+fn write_words(code: i32) -> (Cow<'static, str>, String) {
+    let name = name(code);
+    let message = match code {
+        11000 => "a unique index has this value already".to_owned(),
+        121 => "the collection's validator refuses a document".to_owned(),
+        _ => format!("the server refuses the write: {name} (code {code})"),
     };
+    (name, message)
+}
+
+fn words(error: &DriverError) -> (Cow<'static, str>, String) {
     match &*error.kind {
         Driver::Command(command) => {
             let code = match command.code_name.is_empty() {
@@ -142,9 +150,9 @@ fn words(error: &DriverError) -> (Cow<'static, str>, String) {
             };
             (code, message)
         }
-        Driver::Write(WriteFailure::WriteError(fault)) => write(fault.code),
+        Driver::Write(WriteFailure::WriteError(fault)) => write_words(fault.code),
         Driver::InsertMany(many) => {
-            write(many.write_errors.as_ref().and_then(|all| all.first()).map_or(0, |fault| fault.code))
+            write_words(many.write_errors.as_ref().and_then(|all| all.first()).map_or(0, |fault| fault.code))
         }
         Driver::Write(WriteFailure::WriteConcernError(fault)) => (
             Cow::Owned(fault.code_name.clone()),

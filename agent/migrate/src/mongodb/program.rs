@@ -15,7 +15,7 @@ use super::client::failed;
 use super::commands::command;
 use super::session::{MongoSession, away};
 use super::step::Step;
-use super::transaction::{Advance, Place, begin, commit, write};
+use super::transaction::{Advance, Place, answered, begin, commit, write};
 use super::value::to_json;
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
@@ -97,9 +97,11 @@ async fn attempted(
     let (program, lent, done) = finished.map_err(|_| gone())?;
     let back = lent.into_any().downcast::<InTransaction>().map_err(|_| away())?;
     let InTransaction { session: mut client, counts, trouble, .. } = *back;
-    let outcome = match done {
-        Ok(()) => ended(session, &mut client, job, counts, started).await,
-        Err((call, failure)) => Err(trouble.unwrap_or_else(|| refused(call, &failure))),
+    let outcome = match (trouble, done) {
+        (Some(trouble), Ok(())) => Err(trouble.at("the plugin passed over an error")),
+        (Some(trouble), Err((call, _))) => Err(trouble.at(format!("the plugin's `{}` failed", word(call)))),
+        (None, Err((call, failure))) => Err(refused(call, &failure)),
+        (None, Ok(())) => ended(session, &mut client, job, counts, started).await,
     };
     if outcome.is_err() {
         let _ = client.abort_transaction().await;
@@ -146,12 +148,15 @@ fn refused(call: Call, failure: &Failure) -> Error {
         (Call::Validate, false) => Kind::CheckFailed,
         (_, false) => Kind::Database,
     };
-    let word = match call {
+    Error::new(kind, failure.code.clone(), format!("the plugin's `{}` failed: {failure}", word(call)))
+}
+
+const fn word(call: Call) -> &'static str {
+    match call {
         Call::Up => "up",
         Call::Down => "down",
         Call::Validate => "validate",
-    };
-    Error::new(kind, failure.code.clone(), format!("the plugin's `{word}` failed: {failure}"))
+    }
 }
 
 fn gone() -> Error {
@@ -164,7 +169,7 @@ struct InTransaction {
     database: Database,
     session: ClientSession,
     counts: Counts,
-    /// The first error after which the transaction must be begun again, whatever the plugin makes of it.
+    /// The first error: with it the server has ended the transaction, whatever the plugin makes of it.
     trouble: Option<Error>,
     tell: mpsc::UnboundedSender<(String, u64)>,
 }
@@ -176,14 +181,13 @@ impl Lent for InTransaction {
             serde_json::from_str(written).map_err(|error| bad(format!("it is no JSON: {error}")))?;
         let Step::Command(command) = command(&json).map_err(bad)? else { return Err(bad("it is no command".into())) };
         let answer = self.database.run_command(command).session(&mut self.session);
-        match self.handle.block_on(answer.into_future()).map_err(|error| failed(&error)) {
+        let reply = self.handle.block_on(answer.into_future()).map_err(|error| failed(&error));
+        match reply.and_then(|reply| answered(&reply).map(|_| reply)) {
             Ok(reply) => Ok(to_json(&Bson::Document(reply)).to_string()),
             Err(error) => {
                 let retryable = matches!(error.kind, Kind::Transient | Kind::Connection);
                 let failure = Failure { code: error.code.to_string(), message: error.message.clone(), retryable };
-                if retryable {
-                    self.trouble.get_or_insert(error);
-                }
+                self.trouble.get_or_insert(error);
                 Err(failure)
             }
         }

@@ -10,7 +10,7 @@ use rand::Rng as _;
 
 use super::check::made;
 use super::chunk::Range;
-use super::client::{documents, failed};
+use super::client::{documents, failed, refused_write};
 use super::database::Names;
 use super::ledger::document;
 use super::lock::lost;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod fence;
+mod program;
 
 use bson::{Document, doc};
 use mongodb::Client;
