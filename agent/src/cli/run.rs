@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{Exit, orders};
+use crate::config::migrations::OnStart;
 use crate::config::plugins::PluginsConfig;
 use crate::config::validated::TargetConfig;
 use crate::config::{self, AgentConfig, PipelineConfig};
@@ -16,6 +17,8 @@ use crate::connect::facts::facts;
 use crate::connect::supervisor::Supervisor;
 use crate::export::control::{Control, Order, control};
 use crate::export::http::{Surface, serve};
+use crate::migrations::programs::Sandboxed;
+use crate::migrations::{self, ledgers};
 use crate::pipeline::{self, Handle, Parts};
 use crate::plugin::repro::ReproDir;
 use crate::plugin::{Cache, Engine, Sandbox, Services, StateFile};
@@ -24,7 +27,7 @@ use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
 use crate::runtime::telemetry::Telemetry;
 use crate::runtime::tls;
 use crate::source::kafka::watch::now_ms;
-use crate::stats::{ConnectorBoard, Instruments, Observer};
+use crate::stats::{ConnectorBoard, Instruments, MigrationBoard, Observer};
 use crate::target::{Target, mongodb, postgres, sqlite, stdout};
 use crate::transform::{self, Reloads};
 
@@ -96,6 +99,17 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
     tasks.spawn(Kind { on_error: OnError::Stop, on_shutdown: OnShutdown::Drain }, "http", async move {
         server.run(async move { until.wait().await }).await.map_err(Into::into)
     });
+    let board = (!config.migrations.is_empty()).then(|| MigrationBoard::new(&telemetry.instruments));
+    if let Some(board) = &board {
+        migrate(&config, &telemetry, board, &shutdown).await?;
+        for set in &config.migrations {
+            let (set, board) = (set.clone(), Arc::clone(board));
+            tasks.spawn(background, "migrations", async move {
+                ledgers::watch(set, board, ledgers::EVERY).await;
+                Ok(())
+            });
+        }
+    }
     let (pipelines, reloads) = {
         let config = config.clone();
         let instruments = telemetry.instruments.clone();
@@ -146,6 +160,24 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
     tracing::info!(graceful, "agent stopped");
     tokio::task::spawn_blocking(move || telemetry.shutdown(FLUSH_GRACE)).await?;
     Ok(if ended.failed.is_some() { Exit::Runtime } else { Exit::Ok })
+}
+
+/// Applies the migrations that are to be applied before anything else starts, one set after the other.
+async fn migrate(
+    config: &AgentConfig,
+    telemetry: &Telemetry,
+    board: &Arc<MigrationBoard>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    for set in config.migrations.iter().filter(|set| set.on_start == OnStart::Apply) {
+        let plugins = config.plugins.clone();
+        let rights = (set.grants.clone(), set.limits);
+        let instruments = &telemetry.instruments;
+        let programs = Sandboxed::new(move || sandbox(&plugins), &set.name, rights, instruments);
+        let watch = migrations::watchers(&set.name, instruments, board, &telemetry.traces, None);
+        migrations::start::apply(set, Arc::new(programs), watch, shutdown.token()).await?;
+    }
+    Ok(())
 }
 
 /// Starts every pipeline. Compiles plugins, so it belongs off the async workers.

@@ -40,7 +40,8 @@ pub(crate) async fn readyz(State(surface): State<Surface>) -> (StatusCode, Json<
         .map(|observer| (Arc::clone(observer.pipeline()), observer.readiness()))
         .collect();
     let connectors = surface.instruments.connectors().map(|board| board.readiness());
-    let nothing = pipelines.is_empty() && connectors.is_none();
+    // An agent that only watches migrations is ready for that.
+    let nothing = pipelines.is_empty() && connectors.is_none() && surface.instruments.migrations().is_none();
     let reason = nothing.then_some("no pipeline has started");
     let ready = !nothing
         && pipelines.values().all(|pipeline| pipeline.ready)

@@ -59,6 +59,12 @@ pub fn runner(
 #[must_use]
 pub fn who() -> String {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(user_id);
     format!("{user}@{}, process {}", crate::config::host_name(), std::process::id())
+}
+
+/// Where no variable says a name.
+fn user_id() -> String {
+    // SAFETY: it takes nothing, touches no memory and cannot fail.
+    format!("uid {}", unsafe { libc::getuid() })
 }

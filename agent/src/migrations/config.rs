@@ -20,7 +20,7 @@ use crate::plugin::{Grants, Limits};
 /// A call of a plugin that is a migration may take as long as a transaction of MongoDB's.
 pub const PLUGIN_CALL: Duration = Duration::from_secs(60);
 /// A lease must be renewed several times while it lasts, over a network.
-pub(crate) const MIN_LEASE: Duration = Duration::from_secs(3);
+pub(crate) const MIN_LEASE: Duration = Duration::from_secs(1);
 /// PostgreSQL cuts names at 63 bytes, and the lock's name is longer than the ledger's.
 const MAX_LEDGER: usize = 55;
 /// MongoDB's limit for a bulk of writes.
@@ -274,7 +274,7 @@ mod tests {
         let (options, defaults) = (&config.options, Options::default());
         assert_eq!((options.lease, options.wait, options.chunk), (defaults.lease, defaults.wait, defaults.chunk));
         assert_eq!((options.lock_timeout, options.lock_retries), (defaults.lock_timeout, defaults.lock_retries));
-        assert_eq!((options.throttle, options.verify), (defaults.throttle, false));
+        assert!(options.throttle == defaults.throttle && options.copies.is_none());
         assert_eq!((config.ledger.as_str(), config.database.url.expose()), (LEDGER, "sqlite:./shop.db"));
         assert_eq!((config.on_start, config.policy), (OnStart::Watch, Policy::default()));
         assert_eq!(config.limits.call, PLUGIN_CALL);
@@ -302,7 +302,7 @@ mod tests {
         for (yaml, expect) in [
             ("ledger: Public.x", "ledger: not a name that every database takes"),
             ("ledger: ''", "ledger: not a name that every database takes"),
-            ("lock: {lease: 1s}", "lock.lease: less than 3s"),
+            ("lock: {lease: 500ms}", "lock.lease: less than 1s"),
             ("lock_timeout: 0s", "lock_timeout: less than 1ms"),
             ("chunk: 0", "chunk: outside 1 to 100000"),
             ("throttle: {above: 1s, below: 2s}", "throttle.below: more than `above`"),

@@ -7,10 +7,12 @@ pub mod assemble;
 pub mod config;
 pub mod display;
 pub mod ledgers;
+pub mod lint;
 pub mod log;
 pub mod meter;
 pub mod programs;
 pub mod spans;
+pub mod start;
 
 use std::sync::Arc;
 

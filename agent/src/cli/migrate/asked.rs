@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use whimbrel_migrate::migration::Copies;
+use whimbrel_migrate::verify::Endpoint;
 
 use super::outcome::Stop;
 use crate::config::plugins::PluginsConfig;
@@ -99,6 +101,30 @@ fn placeholder(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// Whether copied tables are compared with their sources.
+#[derive(Debug, Default, Args)]
+pub(super) struct Verify {
+    /// Also compare copied tables with their sources (checks of the kind `copy`): a pass over both
+    #[arg(long)]
+    verify: bool,
+    /// Where the sources are, when that is another database
+    #[arg(long, value_name = "URL", requires = "verify")]
+    source: Option<String>,
+}
+
+impl Verify {
+    /// Puts it into what is asked for.
+    pub(super) fn into(self, mut asked: Asked) -> Result<Asked, Stop> {
+        if self.verify {
+            let endpoint = |url: &str| Endpoint::parse(url).map_err(|error| Stop::before_the_ledger(&error));
+            let target = endpoint(asked.migrations.database.url.expose())?;
+            let source = self.source.as_deref().map_or_else(|| Ok(target.clone()), endpoint)?;
+            asked.migrations.options.copies = Some(Copies { source, target });
+        }
+        Ok(asked)
+    }
+}
+
 /// What is to be done, settled.
 pub(super) struct Asked {
     pub(super) migrations: MigrationsConfig,
@@ -144,7 +170,7 @@ impl Where {
         set(&mut options.lease, how.lease);
         set(&mut options.lock_timeout, how.lock_timeout);
         if options.lease < crate::migrations::config::MIN_LEASE || options.lock_timeout.is_zero() {
-            return Err(Stop::usage("--lease is 3s at least, and --lock-timeout more than 0".to_owned()));
+            return Err(Stop::usage("--lease is 1s at least, and --lock-timeout more than 0".to_owned()));
         }
         options.lock_retries = how.lock_retries.unwrap_or(options.lock_retries);
         options.chunk = how.chunk.unwrap_or(options.chunk);

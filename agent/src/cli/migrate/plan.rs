@@ -31,7 +31,6 @@ pub(super) fn run(args: PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let PlanArgs { place, how, to } = args;
     let (format, listen) = (place.format, how.listen);
     session::with(place.settle(&how), format, listen, out, async move |session, out| {
-        session::warn(&session.warnings);
         show(&session, to.as_ref(), out).await
     })
 }
@@ -43,7 +42,10 @@ pub(super) async fn show(
     out: &mut dyn Write,
 ) -> anyhow::Result<Result<Exit, Stop>> {
     match session.runner.pending(to).await {
-        Ok(ids) => predicted(session, &ids, Direction::Up, out).await,
+        Ok(ids) => match session.look(&ids) {
+            Ok(()) => predicted(session, &ids, Direction::Up, out).await,
+            Err(stop) => Ok(Err(stop)),
+        },
         Err(error) => Ok(Err(Stop::error(&error))),
     }
 }

@@ -1,6 +1,7 @@
 //! A command at work: telemetry, endpoint and signals around a runner, and everything flushed at the end.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use indicatif::ProgressBar;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use whimbrel_migrate::engine::Runner;
 use whimbrel_migrate::error::Finding;
+use whimbrel_migrate::ledger::Id;
 use whimbrel_migrate::watch::Watch;
 
 use super::asked::{Asked, Format};
@@ -19,7 +21,7 @@ use crate::migrations::display::bars::Bars;
 use crate::migrations::display::json::Json;
 use crate::migrations::display::lines::{Lines, PROGRESS_EVERY};
 use crate::migrations::programs::Sandboxed;
-use crate::migrations::{assemble, log, watchers};
+use crate::migrations::{assemble, lint, log, watchers};
 use crate::runtime::logging::escaped;
 use crate::runtime::lossy::Lossy;
 use crate::runtime::shutdown::{Shutdown, on_signals};
@@ -40,6 +42,23 @@ pub(super) struct Session {
     pub(super) format: Format,
     /// What deserves a look in the files.
     pub(super) warnings: Vec<Finding>,
+    directory: PathBuf,
+    lint_off: Vec<String>,
+}
+
+impl Session {
+    /// Tells what deserves a look in the files, and what the linter says of those that are about to run.
+    ///
+    /// # Errors
+    /// When the linter's parser does not understand one of them.
+    pub(super) fn look(&self, pending: &[Id]) -> Result<(), Stop> {
+        let system = self.runner.database.system();
+        let found = lint::look(&self.directory, system, &self.runner.migrations, pending, &self.lint_off);
+        let (warnings, errors): (Vec<_>, Vec<_>) = found.into_iter().partition(|finding| finding.warning);
+        warn(&self.warnings);
+        warn(&warnings);
+        if errors.is_empty() { Ok(()) } else { Err(Stop::files(&errors)) }
+    }
 }
 
 /// Sets everything up, has `work` done, and gives the status: what stopped it is told on the way.
@@ -127,7 +146,14 @@ fn session(
         Some(display.watch(board, &config.name)),
     );
     let runner = assemble::runner(config, database, catalog, Arc::new(programs), watch);
-    Ok(Session { runner, shutdown: shutdown.clone(), format: asked.format, warnings })
+    Ok(Session {
+        runner,
+        shutdown: shutdown.clone(),
+        format: asked.format,
+        warnings,
+        directory: config.directory.clone(),
+        lint_off: config.lint_off.clone(),
+    })
 }
 
 /// Which display fits where this runs.

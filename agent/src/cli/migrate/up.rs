@@ -9,7 +9,7 @@ use whimbrel_migrate::error::{Error, Kind};
 use whimbrel_migrate::ledger::Direction;
 use whimbrel_migrate::version::Version;
 
-use super::asked::{Format, How, Where};
+use super::asked::{Format, How, Verify, Where};
 use super::outcome::Stop;
 use super::session::{self, Session};
 use super::{Exit, plan};
@@ -27,9 +27,8 @@ pub(super) struct UpArgs {
     /// Say what would be done, and write nothing; a user who may only read can ask
     #[arg(long)]
     dry_run: bool,
-    /// Also compare copied tables with their sources afterwards: a pass over both
-    #[arg(long)]
-    verify: bool,
+    #[command(flatten)]
+    verify: Verify,
 }
 
 /// A version on the command line.
@@ -40,14 +39,17 @@ pub(super) fn version(text: &str) -> Result<Version, String> {
 pub(super) fn run(args: UpArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let UpArgs { place, how, to, dry_run, verify } = args;
     let (format, listen) = (place.format, how.listen);
-    let settled = place.settle(&how).map(|mut asked| {
-        asked.migrations.options.verify |= verify;
-        asked
-    });
+    let settled = place.settle(&how).and_then(|asked| verify.into(asked));
     session::with(settled, format, listen, out, async move |session, out| {
-        session::warn(&session.warnings);
         if dry_run {
             return plan::show(&session, to.as_ref(), out).await;
+        }
+        let pending = match session.runner.pending(to.as_ref()).await {
+            Ok(pending) => pending,
+            Err(error) => return Ok(Err(Stop::error(&error))),
+        };
+        if let Err(stop) = session.look(&pending) {
+            return Ok(Err(stop));
         }
         match session.runner.up(to.as_ref(), session.shutdown.token()).await {
             Ok(report) => told(&session, Direction::Up, &report, out).map(Ok),

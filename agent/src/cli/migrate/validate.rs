@@ -4,8 +4,9 @@ use std::io::Write;
 
 use clap::Args;
 use serde_json::json;
+use whimbrel_migrate::ledger::Id;
 
-use super::asked::{Format, How, Where};
+use super::asked::{Format, How, Verify, Where};
 use super::outcome::{CHECK, LEDGER, Stop, number};
 use super::{Exit, session};
 use crate::migrations::display::json;
@@ -15,9 +16,8 @@ use crate::runtime::logging::escaped;
 pub(super) struct ValidateArgs {
     #[command(flatten)]
     place: Where,
-    /// Also compare copied tables with their sources: a pass over both
-    #[arg(long)]
-    verify: bool,
+    #[command(flatten)]
+    verify: Verify,
     /// Only the files; no database is asked
     #[arg(long, conflicts_with = "verify")]
     offline: bool,
@@ -26,19 +26,24 @@ pub(super) struct ValidateArgs {
 pub(super) fn run(args: ValidateArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let ValidateArgs { place, verify, offline } = args;
     let format = place.format;
-    let settled = place.settle(&How::default()).map(|mut asked| {
-        asked.migrations.options.verify |= verify;
-        asked
-    });
+    let settled = place.settle(&How::default()).and_then(|asked| verify.into(asked));
     session::with(settled, format, None, out, async move |session, out| {
-        session::warn(&session.warnings);
         let files = session.runner.migrations.len();
         if offline {
+            let all: Vec<Id> = session.runner.migrations.iter().map(|one| one.id.clone()).collect();
+            if let Err(stop) = session.look(&all) {
+                return Ok(Err(stop));
+            }
             match session.format {
                 Format::Json => json::line(out, &json!({ "event": "result", "migrations": files, "exit": 0 }))?,
-                Format::Text => writeln!(out, "{files} migrations can be read")?,
+                Format::Text => writeln!(out, "migrations that can be read: {files}")?,
             }
             return Ok(Ok(Exit::Ok));
+        }
+        // Where the ledger refuses, nothing is about to run.
+        let pending = session.runner.pending(None).await.unwrap_or_default();
+        if let Err(stop) = session.look(&pending) {
+            return Ok(Err(stop));
         }
         let (refusals, checks) = match session.runner.validate().await {
             Ok(found) => found,
@@ -66,7 +71,7 @@ pub(super) fn run(args: ValidateArgs, out: &mut dyn Write) -> anyhow::Result<Exi
                 for one in &refusals {
                     writeln!(out, "{}\n  {}", escaped(&one.to_string()), escaped(&one.remedy()))?;
                 }
-                writeln!(out, "{files} migrations, {} checks, {failed} of them failed", checks.len())?;
+                writeln!(out, "migrations: {files}; checks: {}, failed: {failed}", checks.len())?;
             }
         }
         Ok(Ok(exit))
