@@ -7,6 +7,8 @@
 //! - `lines`: the same, with 20,000 lines of progress in between, as a talkative migration writes.
 //! - `flood`: 512 MiB of text and no work at all: the worst that passing through can be asked to do.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may die of what it meets")]
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hint::black_box;
@@ -77,7 +79,8 @@ fn as_observer(command: &[OsString]) -> ExitCode {
         streams: Streams::own(true).unwrap(),
         withheld: Vec::new(),
     };
-    let run = observe::run(&command[0], &command[1..], settings, &Watchers::new(), &CancellationToken::new());
+    let (watch, cancel) = (Watchers::new(), CancellationToken::new());
+    let run = observe::run(&command[0], &command[1..], settings, &watch, &cancel);
     ExitCode::from(runtime.block_on(run).unwrap().status)
 }
 
@@ -112,7 +115,10 @@ fn measure(rounds: usize) {
     let own = std::env::current_exe().unwrap();
     let program = std::env::var_os("WHIMBREL_BIN");
     println!("observer: {}", program.as_deref().map_or_else(|| "the library".into(), OsStr::to_string_lossy));
-    println!("{:>6}  {:>21}  {:>21}  {:>15}  {:>15}", "", "bare wall / cpu", "observed wall / cpu", "more wall", "more cpu");
+    println!(
+        "{:>6}  {:>21}  {:>21}  {:>15}  {:>15}",
+        "", "bare wall / cpu", "observed wall / cpu", "more wall", "more cpu"
+    );
     for what in ["work", "lines", "flood"] {
         let bare = || {
             let mut command = Command::new(&own);
