@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use crate::database::Sample;
 
+/// A look lists the largest tables only: with so many in it, there were others.
+const MANY: usize = 200;
+
 /// The database as it was seen.
 #[derive(Default)]
 pub(super) struct Growth {
@@ -11,6 +14,8 @@ pub(super) struct Growth {
     rows: HashMap<String, u64>,
     /// Whether the first look was taken, with which tables were there before.
     begun: bool,
+    /// Whether there were tables that it does not list.
+    partial: bool,
     progress: Vec<(String, u64, Option<u64>)>,
     blocked: Vec<(i64, i64)>,
 }
@@ -30,6 +35,7 @@ impl Growth {
     /// Takes the tables as they are before anything is done.
     pub(super) fn begin(&mut self, sample: &Sample) {
         self.rows = sample.rows.iter().cloned().collect();
+        self.partial = sample.rows.len() >= MANY;
         self.begun = true;
     }
 
@@ -41,8 +47,9 @@ impl Growth {
             self.begin(sample);
         }
         for (table, rows) in &sample.rows {
-            // A table that was not there before had no rows.
-            let before = self.rows.entry(table.clone()).or_default();
+            // A table that was not there before had no rows; one that was not listed may have had as many.
+            let unseen = if self.partial { *rows } else { 0 };
+            let before = self.rows.entry(table.clone()).or_insert(unseen);
             if let Some(more) = rows.checked_sub(*before).filter(|more| *more > 0) {
                 changes.grown.push((table.clone(), more));
                 *before = *rows;
@@ -104,6 +111,15 @@ mod tests {
         let mut growth = Growth::default();
         assert_eq!(growth.look(&sample(&[("a", 100)])), Changes::default());
         assert_eq!(growth.look(&sample(&[("a", 101)])).grown, [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_table_that_was_only_not_listed_is_not_taken_for_new() {
+        let many: Vec<_> = (0..200).map(|n| (format!("t{n}"), 1_000)).collect();
+        let mut growth = Growth::default();
+        growth.begin(&Sample { rows: many, ..Sample::default() });
+        assert_eq!(growth.look(&sample(&[("small", 999)])).grown, []);
+        assert_eq!(growth.look(&sample(&[("small", 1_000)])).grown, [("small".to_owned(), 1)]);
     }
 
     #[test]

@@ -73,6 +73,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Observed {
     /// What the migration is called.
     pub id: String,
+    /// Whether it could be started.
+    pub started: bool,
     /// The status to exit with.
     pub status: u8,
     /// The signal that ended the command.
@@ -170,6 +172,7 @@ pub async fn run(
     });
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Ok(Observed {
+        started: ended.ran,
         status: ended.status,
         signal: ended.signal,
         error: ended.error.map(|(_, sentence)| sentence),
