@@ -8,6 +8,7 @@ pub mod connectors;
 pub mod dead_letters;
 pub mod demo;
 pub mod migrate;
+pub mod observe;
 mod orders;
 pub mod plugin;
 pub mod run;
@@ -74,6 +75,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Apply, undo, plan and watch versioned migrations of MongoDB, PostgreSQL, MySQL, MariaDB and SQLite
     Migrate(Box<migrate::MigrateArgs>),
+    /// Run another tool's migration command and show what it does
+    Observe(observe::ObserveArgs),
     /// Write plugins: new, build, embed, check, test, record, bench, inspect, docs, dev, promote
     Plugin(plugin::PluginArgs),
     /// Run the pipelines of a configuration file
@@ -110,6 +113,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::DeadLetters(args) => dead_letters::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Demo(args) => demo::run(&args),
         Command::Connectors(args) => connectors::main(args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Observe(args) => observe::run(args),
         Command::Migrate(args) => migrate::run(*args, &mut std::io::stdout()),
         Command::Plugin(args) => plugin::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Run(args) => run::run(&args),

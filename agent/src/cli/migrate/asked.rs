@@ -18,7 +18,7 @@ use crate::migrations::config::{DatabaseConfig, MigrationsConfig, check_placehol
 use crate::runtime::telemetry::LogConfig;
 
 /// The variable that may hold the URL.
-const DATABASE: &str = "WHIMBREL_DATABASE";
+pub(in crate::cli) const DATABASE: &str = "WHIMBREL_DATABASE";
 /// Where log lines go when nobody says.
 const LOG_FILE: &str = "migrations.log";
 
@@ -187,12 +187,8 @@ impl Where {
             let what = "no database is named; write --database URL, set WHIMBREL_DATABASE, or name a --config FILE";
             return Err(Stop::usage(what.to_owned()));
         };
-        if self.database.is_some() && has_password(&url) {
-            let _ = writeln!(
-                std::io::stderr(),
-                "whimbrel: a password on the command line can be seen by other users of this machine; WHIMBREL_DATABASE or a \
-                 --config with ${{env:NAME}} keeps it"
-            );
+        if self.database.is_some() {
+            warn_of_password(&url);
         }
         let directory = self.directory.clone().unwrap_or_else(|| PathBuf::from("migrations"));
         let invalid = |invalid: config::invalid::Invalid| Stop::usage(invalid.to_string());
@@ -237,6 +233,17 @@ fn of_config(file: &std::path::Path, name: Option<&str>) -> Result<Asked, Stop> 
         export.otlp = environment()?;
     }
     Ok(Asked { migrations, format: Format::Text, name: agent, log, export, plugins })
+}
+
+/// Says so if a URL that came on the command line holds a password.
+pub(in crate::cli) fn warn_of_password(url: &str) {
+    if has_password(url) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "whimbrel: a password on the command line can be seen by other users of this machine; WHIMBREL_DATABASE or a \
+             --config with ${{env:NAME}} keeps it"
+        );
+    }
 }
 
 /// Whether a URL holds a password, in its own place or among its parameters.
