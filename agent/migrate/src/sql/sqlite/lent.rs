@@ -23,22 +23,42 @@ use crate::sql::{Dialect, script};
 /// Rows of one answer: a plugin that wants more asks for them in pieces.
 const MOST_ROWS: usize = 10_000;
 
-/// Runs a plugin's `up` and `validate`, or its `down`, in one transaction.
+/// Runs a plugin's `up` and `validate`, or its `down`, in one transaction; only copies are compared after it.
 pub(super) fn run(run: &mut Run, hold: &Hold, mut program: Box<dyn Program>) -> Result<()> {
-    let started = SystemTime::now();
+    let copies = run.has_copies();
+    if run.entry.progress.step == 0 {
+        called(run, hold, &mut *program, !copies)?;
+    }
+    if !copies {
+        return Ok(());
+    }
+    run.copies()?;
     let connection = hold.connection();
-    fresh(&connection, run.options.lock_timeout)?;
-    drop(connection);
-    hold.begin(&hold.connection())?;
-    let before = run.entry.clone();
-    let done = called(run, hold, &mut *program).and_then(|counts| {
+    run.transaction(hold, &connection, |run, connection| run.finish(hold, connection))
+}
+
+/// One transaction; the migration ends with it, or `finish` says otherwise.
+fn called(run: &mut Run, hold: &Hold, program: &mut dyn Program, finish: bool) -> Result<()> {
+    let started = SystemTime::now();
+    {
         let connection = hold.connection();
+        fresh(&connection, run.options.lock_timeout)?;
+        hold.begin(&connection)?;
+    }
+    let before = run.entry.clone();
+    // The program's commands take the connection, one after the other.
+    let done = calls(run, hold, program);
+    let connection = hold.connection();
+    let done = done.and_then(|counts| {
         run.entry.progress.step = 1;
         run.entry.progress.counts.clone_from(&counts);
-        run.finish(hold, &connection)?;
+        if finish {
+            run.finish(hold, &connection)?
+        } else {
+            hold.tables.write(&connection, &run.entry)?
+        }
         Ok(counts)
     });
-    let connection = hold.connection();
     let committed = match done {
         Ok(counts) => hold.commit(&connection).map(|()| counts),
         Err(error) => {
@@ -63,7 +83,7 @@ pub(super) fn run(run: &mut Run, hold: &Hold, mut program: Box<dyn Program>) -> 
 
 type Counts = BTreeMap<String, Count>;
 
-fn called(run: &Run, hold: &Hold, program: &mut dyn Program) -> Result<Counts> {
+fn calls(run: &Run, hold: &Hold, program: &mut dyn Program) -> Result<Counts> {
     let calls: &[Call] = match run.direction {
         Direction::Up => &[Call::Up, Call::Validate],
         Direction::Down => &[Call::Down],

@@ -34,6 +34,14 @@ pub struct Settings {
     pub ledger: Option<String>,
 }
 
+/// Opens a database. The file is opened when it is asked something.
+///
+/// # Errors
+/// [`Kind::Refused`] when the settings cannot work.
+pub fn open(settings: Settings) -> Result<Box<dyn database::Database>> {
+    Ok(Box::new(Database::new(settings)?))
+}
+
 /// A file of SQLite's.
 #[derive(Debug, Clone)]
 pub struct Database {

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,7 @@ use crate::ledger::{Direction, Entry, Outcome, now_ms};
 use crate::migration::{Body, Check, Options};
 use crate::program::Program;
 use crate::sql::{Backfill, Dialect, Script, Statement, Step, lex, words};
+use crate::verify;
 
 /// Between two tries to begin a transaction, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -32,6 +34,8 @@ pub(super) struct Run {
     pub(super) options: Options,
     pub(super) cancel: CancellationToken,
     pub(super) tell: UnboundedSender<Told>,
+    /// Where copies are compared.
+    pub(super) runtime: Handle,
 }
 
 /// Steps that are run in one go.
@@ -83,7 +87,7 @@ impl Run {
         let mut finished = false;
         for (index, stretch) in stretches.iter().enumerate() {
             self.go_on()?;
-            let last = index + 1 == stretches.len();
+            let last = index + 1 == stretches.len() && !self.has_copies();
             match stretch {
                 Stretch::Together(from, to) => {
                     self.together(hold, &connection, script, *from, *to, last)?;
@@ -94,6 +98,7 @@ impl Run {
             }
         }
         if !finished {
+            self.copies()?;
             self.transaction(hold, &connection, |run, connection| run.finish(hold, connection))?;
         }
         for statement in trailing {
@@ -287,24 +292,49 @@ impl Run {
         }
     }
 
+    /// Whether copies are to be compared: they are read by other connections, which see what is committed.
+    pub(super) fn has_copies(&self) -> bool {
+        self.checks.iter().any(|check| matches!(check, Check::Copy(_)))
+    }
+
+    /// Compares copies with their sources.
+    pub(super) fn copies(&self) -> Result<()> {
+        let mut failures = Vec::new();
+        for one in &self.checks {
+            let Check::Copy(copy) = one else { continue };
+            let fault = self.runtime.block_on(verify::fault(self.options.copies.as_ref(), copy))?;
+            self.checked(one, fault, &mut failures);
+        }
+        failed_checks(&failures)
+    }
+
+    fn checked(&self, check: &Check, fault: Option<String>, failures: &mut Vec<String>) {
+        let words = check.to_string();
+        self.say(Told::Checked { check: words.clone(), fault: fault.clone() });
+        failures.extend(fault.map(|fault| format!("{words}: {fault}")));
+    }
+
     /// The checks and the end of the entry, in the transaction of the last steps where that is one.
     pub(super) fn finish(&mut self, hold: &Hold, connection: &Connection) -> Result<()> {
         let mut failures = Vec::new();
-        for one in &self.checks {
-            let words = one.to_string();
+        for one in self.checks.iter().filter(|check| !matches!(check, Check::Copy(_))) {
             let fault = check(connection, one)?;
-            self.say(Told::Checked { check: words.clone(), fault: fault.clone() });
-            failures.extend(fault.map(|fault| format!("{words}: {fault}")));
+            self.checked(one, fault, &mut failures);
         }
-        if !failures.is_empty() {
-            return Err(Error::new(Kind::CheckFailed, "check_failed", failures.join("; ")));
-        }
+        failed_checks(&failures)?;
         self.entry = self.entry.ended(Outcome::Success, now_ms());
         match self.direction {
             Direction::Up => hold.tables.write(connection, &self.entry),
             Direction::Down => hold.tables.erase(connection, &self.entry.id),
         }
     }
+}
+
+fn failed_checks(failures: &[String]) -> Result<()> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::CheckFailed, "check_failed", failures.join("; ")))
 }
 
 /// The steps from `from` on in stretches, and the statements at the end that set only the connection.

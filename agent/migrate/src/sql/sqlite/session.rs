@@ -166,6 +166,7 @@ impl Session for SqliteSession {
             options: job.options.clone(),
             cancel: job.cancel.clone(),
             tell,
+            runtime: tokio::runtime::Handle::current(),
         };
         let mut working = tokio::task::spawn_blocking(move || {
             let done = run.run(program);
