@@ -61,6 +61,18 @@ impl<'a> Writer<'a> {
         format!("SELECT count(*) FROM {}{}", self.table(), self.filter(after, false))
     }
 
+    /// Reads all of the first batch and gives one row: to see how long it takes.
+    #[must_use]
+    pub fn sample(&self, rows: u64) -> String {
+        let columns: Vec<_> = self.key.iter().map(|key| key.column.as_str()).collect();
+        format!(
+            "SELECT count(*) FROM (SELECT * FROM {}{} ORDER BY {} LIMIT {rows}) batch",
+            self.table(),
+            self.filter(false, false),
+            columns.join(", "),
+        )
+    }
+
     /// Whether there are rows that no batch would reach, their key being NULL; none where no column of it can be.
     #[must_use]
     pub fn without_key(&self, nullable: &[String]) -> Option<String> {
