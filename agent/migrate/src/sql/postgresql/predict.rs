@@ -22,11 +22,12 @@ use super::statement::{alone, is_one_transaction};
 const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '2s'";
 /// Rows that are read to see how long reading takes.
 const SAMPLE: u64 = 20_000;
-/// An update writes the row anew, its index entries, and a log of both. Measured with batches of 2,000 of 1,000,000 narrow
-/// rows: the writing took 4 to 7 times as long as the reading; indexes on what is changed make it more.
-const WRITING: u32 = 6;
-/// The same of a table that is written anew as a whole, in order.
-const REWRITING: u32 = 4;
+/// How much longer things take than to read the rows once and hash them, which goes with their width. Measured with
+/// 1,000,000 rows of 70 bytes and one index: updates by 2,000 took 9 times as long, writing the table anew twice as long,
+/// building an index as long. More indexes, triggers and a slow disk make it more.
+const UPDATE: u32 = 9;
+const REWRITE: u32 = 2;
+const INDEX: u32 = 1;
 
 /// What each step would do.
 pub(super) async fn all(client: &Client, body: &Body, options: &Options) -> Result<Vec<Prediction>> {
@@ -82,10 +83,12 @@ async fn statement(client: &Client, text: &str, script: &Script) -> Result<Predi
             prediction.notes.push(size.told());
             if effect.work != Work::Nothing {
                 prediction.touched = Some(size.rows);
-                prediction.duration_ms = reading(client, &size).await?.map(|read| match effect.work {
-                    Work::Rewrite | Work::Index => read.saturating_mul(REWRITING.into()),
-                    Work::Read | Work::Nothing => read,
-                });
+                let (query, factor) = match effect.work {
+                    Work::Rewrite => (hashed(&size.table), REWRITE),
+                    Work::Index => (hashed(&size.table), INDEX),
+                    Work::Read | Work::Nothing => (read(&size.table), 1),
+                };
+                prediction.duration_ms = sampled(client, &query).await?.map(|sample| sample.of(size.rows, factor));
             }
         }
         return Ok(prediction);
@@ -106,7 +109,13 @@ async fn dml(client: &Client, text: &str, prediction: &mut Prediction) -> Result
             Ok(count) => {
                 prediction.touched = Some(count.unsigned_abs());
                 prediction.exact = true;
-                prediction.duration_ms = Some(writing(since.elapsed()));
+                let found = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let mut notes = Vec::new();
+                if let Some(size) = size(client, prediction.place.as_deref(), &mut notes).await? {
+                    let sample = sampled(client, &hashed(&size.table)).await?;
+                    let written = sample.map(|sample| sample.of(count.unsigned_abs(), UPDATE));
+                    prediction.duration_ms = written.map(|written| written.saturating_add(found));
+                }
                 return Ok(());
             }
             Err(cause) => {
@@ -203,28 +212,45 @@ async fn size(client: &Client, place: Option<&str>, notes: &mut Vec<String>) -> 
     Ok(None)
 }
 
-/// How long reading the table takes, by a sample of it.
-async fn reading(client: &Client, size: &Size) -> Result<Option<u64>> {
-    let text = format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {SAMPLE}) sample", size.table);
-    let since = Instant::now();
-    match client.query_typed_one(&text, &[]).await.and_then(|row| row.try_get::<_, i64>(0)) {
-        Ok(rows) if rows > 0 => Ok(Some(scaled(since.elapsed(), rows.unsigned_abs(), size.rows))),
-        Ok(_) => Ok(Some(0)),
-        Err(_) => {
-            client.batch_execute("ROLLBACK TO step").await.map_err(|cause| error("cannot predict", &cause))?;
-            Ok(None)
-        }
+/// Some rows of a table, read and hashed.
+fn hashed(table: &str) -> String {
+    format!("SELECT count(hashtext(sample::text)) FROM (SELECT * FROM {table} LIMIT {SAMPLE}) sample")
+}
+
+/// Some rows of a table, read.
+fn read(table: &str) -> String {
+    format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {SAMPLE}) sample")
+}
+
+/// How long some rows took.
+struct Sample {
+    rows: u64,
+    took: Duration,
+}
+
+impl Sample {
+    /// How long `rows` would take, `factor` times as long each, in milliseconds.
+    fn of(&self, rows: u64, factor: u32) -> u64 {
+        let micros = u64::try_from(self.took.saturating_mul(factor).as_micros()).unwrap_or(u64::MAX);
+        (micros.saturating_mul(rows) / self.rows.max(1)).div_ceil(1000)
     }
 }
 
-/// What `took` for `some` rows takes for `all`, in milliseconds.
-fn scaled(took: Duration, some: u64, all: u64) -> u64 {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    micros.saturating_mul(all.max(1)).checked_div(some.max(1)).unwrap_or(0) / 1000
-}
-
-fn writing(reading: Duration) -> u64 {
-    u64::try_from((reading * WRITING).as_millis()).unwrap_or(u64::MAX)
+/// Runs a query that gives the number of rows it read; none where this user may not, or it takes too long.
+async fn sampled(client: &Client, query: &str) -> Result<Option<Sample>> {
+    let mut sample = None;
+    // The second time counts: what is read for the first time is paid only once.
+    for _ in 0..2 {
+        let since = Instant::now();
+        match client.query_typed_one(query, &[]).await.and_then(|row| row.try_get::<_, i64>(0)) {
+            Ok(rows) => sample = Some(Sample { rows: rows.unsigned_abs(), took: since.elapsed() }),
+            Err(_) => {
+                client.batch_execute("ROLLBACK TO step").await.map_err(|cause| error("cannot predict", &cause))?;
+                return Ok(None);
+            }
+        }
+    }
+    Ok(sample)
 }
 
 async fn backfill(client: &Client, backfill: &Backfill, options: &Options) -> Result<Prediction> {
@@ -237,12 +263,12 @@ async fn backfill(client: &Client, backfill: &Backfill, options: &Options) -> Re
         ..Prediction::default()
     };
     match rows_and_sample(client, backfill, batch).await {
-        Ok((rows, first)) => {
+        Ok((rows, sample)) => {
             let chunks = rows.div_ceil(batch);
             prediction.touched = Some(rows);
             prediction.exact = true;
             prediction.chunks = Some(chunks);
-            prediction.duration_ms = Some(scaled(first * WRITING, batch.min(rows).max(1), rows));
+            prediction.duration_ms = sample.map(|sample| sample.of(rows, UPDATE));
         }
         Err(failed) => {
             client.batch_execute("ROLLBACK TO step").await.map_err(|cause| error("cannot predict", &cause))?;
@@ -255,7 +281,7 @@ async fn backfill(client: &Client, backfill: &Backfill, options: &Options) -> Re
 }
 
 /// How many rows, and how long one batch takes to be found and read.
-async fn rows_and_sample(client: &Client, backfill: &Backfill, batch: u64) -> Result<(u64, Duration)> {
+async fn rows_and_sample(client: &Client, backfill: &Backfill, batch: u64) -> Result<(u64, Option<Sample>)> {
     let (columns, nullable) = key(client, backfill).await?;
     let writer = Writer::new(backfill, Dialect::Postgresql, columns);
     let doing = |cause: tokio_postgres::Error| error("", &cause);
@@ -266,10 +292,6 @@ async fn rows_and_sample(client: &Client, backfill: &Backfill, batch: u64) -> Re
     }
     let row = client.query_typed_one(&writer.count(false), &[]).await.map_err(doing)?;
     let rows: i64 = row.try_get(0).map_err(doing)?;
-    // The second time: what is read for the first time is paid once, by the first batch after.
-    let text = writer.sample(batch);
-    client.query_typed(&text, &[]).await.map_err(doing)?;
-    let since = Instant::now();
-    client.query_typed(&text, &[]).await.map_err(doing)?;
-    Ok((rows.unsigned_abs(), since.elapsed()))
+    let sample = sampled(client, &writer.sample(batch)).await?;
+    Ok((rows.unsigned_abs(), sample))
 }
