@@ -61,6 +61,23 @@ impl<'a> Writer<'a> {
         format!("SELECT count(*) FROM {}{}", self.table(), self.filter(after, false))
     }
 
+    /// Reads all of the first batch and gives the number of its rows: to see how long it takes.
+    #[must_use]
+    pub fn sample(&self, rows: u64) -> String {
+        let columns: Vec<_> = self.key.iter().map(|key| key.column.as_str()).collect();
+        let read = match self.dialect {
+            // Whole rows, so that their width counts.
+            Dialect::Postgresql => "count(hashtext(batch::text))",
+            Dialect::Mysql | Dialect::Sqlite => "count(*)",
+        };
+        format!(
+            "SELECT {read} FROM (SELECT * FROM {}{} ORDER BY {} LIMIT {rows}) batch",
+            self.table(),
+            self.filter(false, false),
+            columns.join(", "),
+        )
+    }
+
     /// Whether there are rows that no batch would reach, their key being NULL; none where no column of it can be.
     #[must_use]
     pub fn without_key(&self, nullable: &[String]) -> Option<String> {

@@ -14,6 +14,7 @@ mod record;
 pub mod script;
 pub mod split;
 pub mod sqlite;
+pub mod touched;
 pub mod words;
 
 /// How a database writes its SQL.

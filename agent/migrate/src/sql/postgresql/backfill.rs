@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::database::Job;
 use crate::error::{Error, Result};
-use crate::ledger::{Entry, Progress, now_ms};
+use crate::ledger::{Progress, now_ms};
 use crate::sql::Dialect;
 use crate::sql::backfill::{KeyColumn, Writer, quote};
 use crate::sql::{Backfill, words};
@@ -16,11 +16,15 @@ use crate::throttle::{Gate, Pass};
 use crate::watch::Event;
 
 use super::client::error;
+use super::ledger::{fenced, progress_text};
 use super::run::{Told, committed, next};
 use super::session::{PostgresqlSession, go_on, stopped};
 
 /// A count that takes longer is estimated: it is only for the progress.
 const COUNT_WITHIN: &str = "SET LOCAL statement_timeout = '10s'";
+
+/// How often the replicas are looked at while they are not behind.
+const LAG_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs it from where the ledger stands.
 pub(super) async fn run(
@@ -100,10 +104,11 @@ pub(super) async fn key(client: &Client, backfill: &Backfill) -> Result<(Vec<Key
     Ok((columns, nullable))
 }
 
-/// The statements, prepared: of the first batch and of those after it.
+/// The statements, prepared: of the first batch and of those after it, and the ledger's.
 struct Prepared {
     end: [Statement; 2],
     update: [Statement; 2],
+    progress: Statement,
 }
 
 impl Prepared {
@@ -114,6 +119,7 @@ impl Prepared {
         Ok(Self {
             end: [prepare(writer.end_of_batch(false, rows)).await?, prepare(writer.end_of_batch(true, rows)).await?],
             update: [prepare(writer.update(false)).await?, prepare(writer.update(true)).await?],
+            progress: prepare(session.place.progress()).await?,
         })
     }
 }
@@ -127,13 +133,19 @@ async fn batches(
     let (columns, _) = key(&session.client, backfill).await?;
     let writer = Writer::new(backfill, Dialect::Postgresql, columns);
     let rows = backfill.batch.unwrap_or(job.options.chunk).max(1);
+    // The ledger keeps keys as text, which depends on how dates are written.
+    session.execute("cannot begin", "RESET SESSION AUTHORIZATION; RESET ROLE; SET datestyle = 'ISO'").await?;
     let prepared = Prepared::new(session, &writer, rows).await?;
     let mut gate = Gate::new(job.options.throttle);
+    let mut looked = None;
     loop {
         let mut attempt = 1;
         let (progress, ended) = loop {
             go_on(job)?;
-            throttled(session, job, &mut gate).await?;
+            if looked.is_none_or(|looked: Instant| looked.elapsed() >= LAG_EVERY) {
+                throttled(session, job, &mut gate).await?;
+                looked = Some(Instant::now());
+            }
             let began = now_ms();
             match batch(session, job, backfill, &prepared, expected).await {
                 Ok((progress, ended)) => {
@@ -166,13 +178,16 @@ async fn batch(
     let mut progress = job.entry.progress.clone();
     let after = keys(progress.after.as_ref());
     let nth = usize::from(!after.is_empty());
-    // The ledger keeps keys as text, which depends on how dates are written.
-    session.execute("cannot begin", "BEGIN; SET LOCAL datestyle = 'ISO'").await?;
     let parameters: Vec<&(dyn ToSql + Sync)> = after.iter().map(|key| key as _).collect();
     let doing = |cause: tokio_postgres::Error| error("", &cause);
     let [end, update] = [&prepared.end, &prepared.update].map(|both| both.get(nth));
     let (Some(end), Some(update)) = (end, update) else { return Ok((progress, true)) };
-    let work = session.connector.guarded(&session.client, session.client.query_opt(end, &parameters));
+    // On its way behind BEGIN, not after its answer.
+    let work = session.connector.guarded(&session.client, async {
+        let (begun, last) =
+            futures_util::join!(session.client.batch_execute("BEGIN"), session.client.query_opt(end, &parameters));
+        begun.and(last)
+    });
     let id = job.migration.id.to_text();
     let last = super::activity::watched(&session.second, session.pid, &id, job.watch, work).await.map_err(doing)?;
     let ended = match last {
@@ -196,9 +211,10 @@ async fn batch(
     let count = progress.counts.entry(backfill.table.clone()).or_default();
     // Rows that came since were not counted: nothing is ever more than whole.
     count.expected = if ended { Some(count.done) } else { expected.map(|rows| rows.max(count.done)) };
-    session.execute("cannot go on as who we are", "RESET ROLE").await?;
-    let entry = Entry { progress: progress.clone(), ..job.entry.clone() };
-    session.place.write(&session.client, session.token, &entry).await?;
+    let text = progress_text(&progress)?;
+    let (entry, token) = (job.entry.id.to_text(), session.token);
+    let written = session.client.execute(&prepared.progress, &[&text, &entry, &token]).await;
+    fenced(written.map_err(|cause| error("cannot write the ledger", &cause))?)?;
     session.commit().await?;
     Ok((progress, ended))
 }

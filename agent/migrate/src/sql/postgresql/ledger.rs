@@ -173,6 +173,14 @@ impl Place {
         fenced(written)
     }
 
+    /// Writes how far an entry is, which is there. Parameters: the progress, the entry's id, the token.
+    pub(super) fn progress(&self) -> String {
+        format!(
+            "UPDATE {} SET progress = $1::text::jsonb WHERE id = $2 AND EXISTS (SELECT 1 FROM {} WHERE token = $3)",
+            self.ledger, self.lock
+        )
+    }
+
     /// Takes an entry out; one that is not there is out already.
     pub(super) async fn erase(&self, client: &Client, token: i64, id: &Id) -> Result<()> {
         let text = format!(

@@ -6,6 +6,7 @@ mod backfill;
 mod checks;
 mod client;
 mod conditions;
+mod effect;
 mod ledger;
 mod lock;
 mod predict;
@@ -165,10 +166,10 @@ impl Database for Postgresql {
         let client = self.client().await?;
         let doing = |cause: tokio_postgres::Error| error("cannot look at the tables", &cause);
         // Of a table that nobody counted yet, what the planner thinks.
-        let text =
-            "SELECT CASE WHEN schemaname = current_schema() THEN relname::text ELSE schemaname || '.' || relname END,
-                CASE WHEN n_live_tup > 0 THEN n_live_tup ELSE greatest(0, reltuples)::bigint END
-            FROM pg_stat_user_tables JOIN pg_class ON pg_class.oid = relid ORDER BY 2 DESC LIMIT 200";
+        let text = "SELECT CASE WHEN s.schemaname = current_schema() THEN s.relname::text
+                    ELSE s.schemaname || '.' || s.relname END,
+                CASE WHEN s.n_live_tup > 0 THEN s.n_live_tup ELSE greatest(0, c.reltuples)::bigint END
+            FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid ORDER BY 2 DESC LIMIT 200";
         let rows = client.query_typed(text, &[]).await.map_err(doing)?;
         let row = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.unsigned_abs()));
         let rows = rows.iter().map(row).collect::<Result<_, _>>().map_err(doing)?;
