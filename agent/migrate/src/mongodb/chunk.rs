@@ -5,6 +5,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::Collection;
 
 use super::client::failed;
+use super::value::same_key;
 use crate::error::Result;
 
 /// Most bytes of documents in a chunk: half of the 16 MB that are recommended for a transaction.
@@ -60,7 +61,7 @@ pub(super) async fn range(
     }
     // Fewer are left: up to the last there is.
     let last = key(collection, min, -1, 0).await?;
-    if let Some(last) = last.filter(|last| after != Some(last)) {
+    if let Some(last) = last.filter(|last| after.is_none_or(|after| !same_key(after, last))) {
         return Ok(found(last));
     }
     // `min` without `max` ends before MaxKey, which is an id like any other.
@@ -84,6 +85,9 @@ fn bracket(value: &Bson) -> u8 {
     match value {
         Bson::MinKey => 0,
         Bson::Null | Bson::Undefined => 1,
+        // To a query it is neither above nor below any number.
+        Bson::Double(number) if number.is_nan() => 13,
+        Bson::Decimal128(number) if number.to_string() == "NaN" => 13,
         Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_) | Bson::Decimal128(_) => 2,
         Bson::String(_) | Bson::Symbol(_) => 3,
         Bson::Document(_) => 4,

@@ -320,12 +320,7 @@ pub(super) fn answered(reply: &Document) -> Result<u64> {
     let fault =
         |list: &str| reply.get_array(list).ok().and_then(|faults| faults.first()).and_then(bson::Bson::as_document);
     if let Some(fault) = fault("writeErrors") {
-        let code = fault.get_i32("code").unwrap_or(0);
-        return Err(Error::new(
-            Kind::Database,
-            format!("code_{code}"),
-            format!("the server refuses the write (code {code})"),
-        ));
+        return Err(refused_write(fault.get_i32("code").unwrap_or(0)));
     }
     Ok(count(reply.get("n")))
 }

@@ -67,12 +67,14 @@ pub(super) fn to_document(value: &Value) -> Result<Document, String> {
     }
 }
 
-/// Extended JSON of BSON: canonical where types would be lost, relaxed for numbers, which compare alike.
+/// Extended JSON of BSON, such that [`to_bson`] gives the same value of the same type.
 pub(super) fn to_json(value: &Bson) -> Value {
     match value {
         Bson::Document(document) => document.iter().map(|(key, value)| (key.clone(), to_json(value))).collect(),
         Bson::Array(items) => items.iter().map(to_json).collect(),
         Bson::Int32(number) => (*number).into(),
+        // A small one would be read as the smaller type.
+        Bson::Int64(number) if i32::try_from(*number).is_ok() => serde_json::json!({"$numberLong": number.to_string()}),
         Bson::Int64(number) => (*number).into(),
         Bson::Double(number) => match serde_json::Number::from_f64(*number) {
             Some(number) => Value::Number(number),
@@ -92,6 +94,14 @@ fn double_name(number: f64) -> &'static str {
         n if n.is_nan() => "NaN",
         n if n > 0.0 => "Infinity",
         _ => "-Infinity",
+    }
+}
+
+/// Whether two values are one key: numbers by value, as an index compares them, whatever their types.
+pub(super) fn same_key(one: &Bson, other: &Bson) -> bool {
+    match (number(Some(one)), number(Some(other))) {
+        (Some(one), Some(other)) => one == other || (one.is_nan() && other.is_nan()),
+        _ => to_json(one) == to_json(other),
     }
 }
 
@@ -133,6 +143,8 @@ mod tests {
             (json!(1), Bson::Int32(1)),
             (json!(-1), Bson::Int32(-1)),
             (json!(4_294_967_296_i64), Bson::Int64(4_294_967_296)),
+            (json!({"$numberLong": "5"}), Bson::Int64(5)),
+            (json!(5.0), Bson::Double(5.0)),
             (json!(0.5), Bson::Double(0.5)),
             (json!({"$oid": "64b0c0ffee0123456789abcd"}), Bson::ObjectId("64b0c0ffee0123456789abcd".parse().unwrap())),
             (json!({"$date": {"$numberLong": "1000"}}), Bson::DateTime(bson::DateTime::from_millis(1000))),

@@ -121,6 +121,9 @@ async fn ids_of_every_type_are_reached() {
         bson::Bson::DateTime(bson::DateTime::now()),
         bson::Bson::Decimal128("1.5".parse().unwrap()),
         bson::Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![1, 2] }),
+        bson::Bson::Double(f64::NAN),
+        bson::Bson::Int64(1_500),
+        bson::Bson::Double(9.0),
         bson::Bson::MinKey,
         bson::Bson::MaxKey,
     ];
@@ -140,6 +143,23 @@ async fn ids_of_every_type_are_reached() {
         scene.documents("whimbrel_migrations").delete_many(doc! {}).await.unwrap();
     }
     scene.close().await;
+}
+
+#[tokio::test]
+async fn the_last_id_ends_the_chunks_whatever_its_type() {
+    for last in
+        [bson::Bson::Int64(9), bson::Bson::Double(9.0), bson::Bson::Double(f64::NAN), bson::Bson::Int32(9), "x".into()]
+    {
+        let scene = Scene::new("last").await;
+        scene.documents("orders").insert_one(doc! {"_id": last.clone(), "n": 0}).await.unwrap();
+        let text = "steps:\n  - create_collection: {collection: x}\n  - update: {collection: orders, filter: {}, update: {$inc: {n: 1}}}\n";
+        let (runner, _) = runner(scene.open(), yaml(&[text]), "one");
+        let cancel = CancellationToken::new();
+        let done = tokio::time::timeout(std::time::Duration::from_secs(20), runner.up(None, &cancel)).await;
+        done.unwrap_or_else(|_| panic!("{last:?}: it never ends")).unwrap();
+        assert_eq!(scene.count("orders", doc! {"n": 1}).await, 1, "{last:?}");
+        scene.close().await;
+    }
 }
 
 #[tokio::test]
