@@ -4,3 +4,4 @@ mod chaos;
 mod command;
 mod outage;
 mod scene;
+mod told;

@@ -8,6 +8,7 @@ use whimbrel_migrate::database::System;
 use whimbrel_migrate::ledger::LEDGER;
 use whimbrel_migrate::migration::{Options, Throttle};
 use whimbrel_migrate::plan::Policy;
+use whimbrel_migrate::sql::lint::{SYNTAX, is_rule};
 
 use crate::config::invalid::Invalid;
 use crate::config::migrations as raw;
@@ -80,6 +81,11 @@ impl MigrationsConfig {
             check_placeholder(name).map_err(|why| {
                 Invalid::new(format!("placeholders.{name}"), why, "use letters, digits, `_`, `-`, `.` and `:`")
             })?;
+        }
+        let known = |rule: &&String| is_rule(rule) || *rule == SYNTAX;
+        if let Some(index) = raw.lint.off.iter().position(|rule| !known(&rule)) {
+            let hint = "write the name in brackets behind a warning, such as `prefer-text-field`";
+            return Err(Invalid::new(format!("lint.off[{index}]"), "the linter has no rule of this name", hint));
         }
         check_limits(&raw.limits)?;
         let limits = plugins::limits(&raw.limits);
@@ -308,6 +314,7 @@ mod tests {
             ("throttle: {above: 1s, below: 2s}", "throttle.below: more than `above`"),
             ("throttle: {floor: 0s}", "throttle.floor: less than 1ms"),
             ("placeholders: {'a b': x}", "placeholders.a b: not the name of a placeholder"),
+            ("lint: {off: [syntax-error, prefer-text]}", "lint.off[1]: the linter has no rule of this name"),
             ("limits: {call: 0s}", "limits.call: no time at all"),
             ("grants: {state: 0B}", "grants.state: outside"),
             ("database: {postgresql: {url: 'mysql://me:canary@h/d'}}", "database.postgresql.url: not a connection"),

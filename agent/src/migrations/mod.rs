@@ -40,3 +40,32 @@ pub fn watchers(
         None => watchers,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use whimbrel_migrate::catalog::{self, CatalogOptions};
+    use whimbrel_migrate::database::System;
+
+    /// Whoever copies a file from the guide can run it.
+    #[test]
+    fn files_in_the_guide_can_be_read() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/migrations.md");
+        let text = std::fs::read_to_string(page).unwrap();
+        let mut systems = Vec::new();
+        for block in text.split("```yaml\n# ").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let (title, file) = block.split_once('\n').unwrap();
+            let (name, system) = title.split_once(' ').unwrap();
+            let system = match system {
+                "(postgresql)" => System::Postgresql,
+                "(mongodb)" => System::Mongodb,
+                other => panic!("{other} is no system"),
+            };
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join(name), file).unwrap();
+            let read = catalog::read(directory.path(), system, &CatalogOptions::default());
+            assert_eq!(read.map(|catalog| catalog.migrations.len()), Ok(1), "{name}");
+            systems.push(system);
+        }
+        assert!(systems.contains(&System::Mongodb) && systems.len() >= 3, "{systems:?}");
+    }
+}

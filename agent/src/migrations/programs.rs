@@ -152,7 +152,13 @@ impl Lent for Nothing {
 mod tests {
     use std::path::Path;
 
+    use tokio_util::sync::CancellationToken;
+    use whimbrel_migrate::watch::Watchers;
+
     use super::*;
+    use crate::config::secret::Secret;
+    use crate::migrations::assemble;
+    use crate::migrations::config::{DatabaseConfig, MigrationsConfig};
     use crate::plugin::fixture::kinds::{Sin, sinner};
     use crate::plugin::trust::Trust;
     use crate::plugin::{Cache, Engine};
@@ -229,6 +235,37 @@ mod tests {
             let lent = Box::new(Noted { commands: Vec::new(), answer: Ok(String::new()) });
             assert_eq!(program.call(which, lent).1.is_ok(), expect, "{which:?}");
         }
+    }
+
+    /// A migration of SQLite whose `up` makes a table and then ends like this: how it ended, and whether the table is there.
+    async fn migrated(finish: &str) -> (Result<Vec<String>, String>, bool) {
+        let directory = tempfile::tempdir().unwrap();
+        let command = r#"{"sql":"CREATE TABLE made (a int)"}"#;
+        let length = command.len();
+        let body = format!("(call $run (i32.const 3072) (i32.const {length}) (i32.const 1536)) {finish}");
+        let migrations = directory.path().join("migrations");
+        std::fs::create_dir(&migrations).unwrap();
+        let written = written(&migrations, &body, &command.replace('"', "\\22"));
+        std::fs::rename(&written.path, migrations.join("0001_make.wasm")).unwrap();
+        let file = directory.path().join("shop.db");
+        let url = Secret::new(format!("sqlite:{}", file.display()));
+        let config = MigrationsConfig::bare("shop", migrations, DatabaseConfig::of_url(url));
+        let database = assemble::open(&config).unwrap();
+        let catalog = assemble::read(&config, database.system()).unwrap();
+        let programs = Arc::new(programs(Grants::harmless(), Trust::default()));
+        let runner = assemble::runner(&config, database, catalog, programs, Watchers::new());
+        let outcome = runner.up(None, &CancellationToken::new()).await;
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        let is_there = connection.prepare("SELECT a FROM made").is_ok();
+        (outcome.map(|report| report.done).map_err(|error| error.to_string()), is_there)
+    }
+
+    #[tokio::test]
+    async fn a_plugin_migrates_a_database_and_what_it_did_before_it_crashed_is_gone() {
+        assert_eq!(migrated("").await, (Ok(vec!["1".to_owned()]), true));
+        let (outcome, is_there) = migrated("unreachable").await;
+        assert!(outcome.as_ref().is_err_and(|error| error.contains("trapped")), "{outcome:?}");
+        assert!(!is_there, "its transaction was rolled back");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::outcome::Stop;
 use crate::cli::{Exit, run};
 use crate::export::http::{Surface, serve};
 use crate::migrations::display::bars::Bars;
-use crate::migrations::display::json::Json;
+use crate::migrations::display::json::{self, Json};
 use crate::migrations::display::lines::{Lines, PROGRESS_EVERY};
 use crate::migrations::programs::Sandboxed;
 use crate::migrations::{assemble, lint, log, watchers};
@@ -99,6 +99,16 @@ where
                 control: None,
             };
             let server = serve(address, surface).await?;
+            let url = format!("http://{}", server.address());
+            match asked.format {
+                Format::Text => {
+                    let _ = writeln!(
+                        io::stderr(),
+                        "whimbrel: metrics and status at {url}/metrics and {url}/api/v1/migrations"
+                    );
+                }
+                Format::Json => json::line(out, &serde_json::json!({ "event": "listening", "url": url }))?,
+            }
             tasks.spawn(
                 Kind::SERVICE,
                 "http",

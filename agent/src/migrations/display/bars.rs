@@ -80,10 +80,12 @@ impl Watch for Bars {
         let Some(id) = id_of(event) else { return };
         match event {
             Event::Started { .. } => {
-                self.bar.reset();
-                self.bar.unset_length();
+                // The style first: whatever comes after draws.
                 self.style(false);
                 self.bar.set_prefix(escaped(id));
+                self.bar.set_message("");
+                self.bar.unset_length();
+                self.bar.reset();
                 self.bar.enable_steady_tick(TICK);
             }
             Event::StepStarted { what, .. } => {

@@ -51,7 +51,7 @@ pub fn reached(reached: &Reached) -> String {
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
     parts.extend(reached.per_second.map(|rate| format!("{}/s", count(rate.round() as u64))));
-    parts.extend(reached.eta_seconds.filter(|eta| eta.is_finite() && *eta < 1e9).map(|eta| {
+    parts.extend(reached.eta_seconds.filter(|eta| *eta > 0.0 && *eta < 1e9).map(|eta| {
         // Tenths of a second are no estimate.
         format!("{} left", time(Duration::from_secs_f64(eta.ceil().max(1.0)))).replace(".0 s", " s")
     }));
@@ -164,6 +164,7 @@ mod tests {
             ),
             (250, None, None, Some(2.0), None, "250, 2/s"),
             (999, Some(1_000), Some(0.999), None, Some(f64::INFINITY), "999 of 1,000 (99 %)"),
+            (9, Some(9), Some(1.0), Some(3.0), Some(0.0), "9 of 9 (100 %), 3/s"),
         ] {
             let one = Reached { done, expected, ratio, per_second, eta_seconds: eta };
             assert_eq!(reached(&one), text, "{one:?}");

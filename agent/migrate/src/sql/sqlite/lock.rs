@@ -22,7 +22,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Takes the lock if it is free or outlived.
 pub(super) fn take(path: &Path, tables: &Tables, who: &str, lease: Duration) -> Result<Attempt> {
-    let connection = file::to_write(path, PATIENCE)?;
+    let connection = match file::to_write(path, PATIENCE) {
+        // Who writes one chunk after the other leaves hardly a moment to look at the file.
+        Err(error) if is_busy(&error) => return Ok(somebody()),
+        opened => opened?,
+    };
     if let Err(cause) = connection.execute_batch("BEGIN IMMEDIATE") {
         let error = error("cannot look at the lock", &cause);
         return if is_busy(&error) { Ok(busy(&connection, tables)) } else { Err(error) };
@@ -72,8 +76,12 @@ fn busy(connection: &Connection, tables: &Tables) -> Attempt {
     };
     match row {
         Some(row) if row.holder.is_some() => held(&row),
-        _ => Attempt::Held { by: "a process that writes to the file".to_owned(), outlived_in: Duration::ZERO },
+        _ => somebody(),
     }
+}
+
+fn somebody() -> Attempt {
+    Attempt::Held { by: "a process that writes to the file".to_owned(), outlived_in: Duration::ZERO }
 }
 
 /// Renews the lease, by a connection of its own.
