@@ -95,7 +95,7 @@ async fn a_failed_check_rolls_back() {
     let failed = runner.up(None, &CancellationToken::new()).await.unwrap_err();
     assert_eq!(failed.kind, Kind::CheckFailed);
     let text = failed.to_string();
-    assert!(text.contains("it gives less") && text.contains("everything was rolled back"), "{text}");
+    assert!(text.contains("another value than it should") && text.contains("everything was rolled back"), "{text}");
     assert_eq!(scene.value("SELECT to_regclass('orders')").await, "");
     assert_eq!(scene.ledger().await, "1 up failed 1");
     assert!(told.has("fault: None") && told.has("fault: Some"), "{:#?}", told.lines());

@@ -3,6 +3,7 @@
 mod apply;
 mod backfill;
 mod lock;
+mod plugin;
 mod predict;
 mod statements;
 

@@ -25,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The lock and its connection.
 pub(super) struct PostgresqlSession {
     pub(super) connector: Connector,
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) pid: i32,
     pub(super) place: Place,
     pub(super) token: i64,
