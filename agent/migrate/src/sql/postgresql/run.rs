@@ -18,7 +18,7 @@ impl PostgresqlSession {
     /// Runs a script from where the entry stands.
     pub(super) async fn script(&mut self, job: &mut Job<'_>, script: &Script) -> Result<()> {
         self.reset(job).await?;
-        if is_one_transaction(script) && job.entry.progress.is_untouched() {
+        if is_one_transaction(script) && job.entry.progress.is_untouched() && !checks::has_copies(job) {
             return self.whole(job, script).await;
         }
         self.set_again(job, script).await?;
@@ -123,6 +123,7 @@ impl PostgresqlSession {
 
     /// The checks and the ledger's last word, when all steps are done.
     pub(super) async fn checked(&self, job: &mut Job<'_>) -> Result<()> {
+        checks::copies(job).await?;
         let mut attempt = 1;
         loop {
             let ended = job.entry.ended(Outcome::Success, now_ms());
