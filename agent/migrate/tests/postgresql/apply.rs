@@ -42,6 +42,7 @@ async fn migrations_are_applied_once_and_undone() {
         scene.value("SELECT progress->'counts'->'orders'->>'done' FROM whimbrel_migrations WHERE id = '2'").await,
         "10"
     );
+    assert!(told.has("what: \"update orders\", place: Some(\"orders\"), expected: Some("), "{:#?}", told.lines());
     for word in ["Committed { id: \"1\", place: \"orders\", count: 100", "what: \"create table orders\"", "Checked {"] {
         assert!(told.has(word), "{word}: {:#?}", told.lines());
     }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod backfill;
+mod kill;
 mod lock;
 mod plugin;
 mod predict;

@@ -221,6 +221,9 @@ fn remedy(code: &str) -> Option<&'static str> {
         "42501" => "the user of the URL needs the privilege: grant it, or migrate as the owner",
         "25006" => "this server or user only reads: name the primary, and a user who may write",
         "25001" => "the statement cannot run in a transaction: begin the file with `-- whimbrel: no-transaction`",
+        "2D000" => {
+            "code that commits by itself runs only outside of a transaction: begin the file with `-- whimbrel: no-transaction`"
+        }
         "55P04" => "a new enum value can be used only in a later transaction: put its use into a migration of its own",
         "28P01" | "28000" => "check user and password in the URL",
         "3D000" => "create the database first",

@@ -145,7 +145,7 @@ async fn dml(client: &Client, text: &str, prediction: &mut Prediction) -> Result
 }
 
 /// Rows by the planner: of what changes rows, those that go into it.
-async fn explain(client: &Client, text: &str) -> Result<Option<u64>, tokio_postgres::Error> {
+pub(super) async fn explain(client: &Client, text: &str) -> Result<Option<u64>, tokio_postgres::Error> {
     let row = client.query_typed_one(&format!("EXPLAIN (FORMAT JSON, COSTS) {text}"), &[]).await?;
     let plan: Json = row.try_get(0)?;
     let plan = plan.0.pointer("/0/Plan").cloned().unwrap_or_default();

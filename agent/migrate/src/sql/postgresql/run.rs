@@ -4,15 +4,18 @@
 use std::time::SystemTime;
 
 use crate::database::Job;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Outcome, Progress, now_ms};
-use crate::sql::{Script, Statement, Step, words};
+use crate::sql::{Dialect, Script, Statement, Step, touched, words};
 use crate::watch::Event;
 
-use super::checks;
 use super::session::{PostgresqlSession, go_on};
 use super::statement::{alone, is_one_transaction, sets};
 use super::{backfill, resume};
+use super::{checks, predict};
+
+/// Of longer scripts nobody looks at single steps, and each estimate costs as much as a small statement.
+const MOST_ESTIMATES: usize = 100;
 
 impl PostgresqlSession {
     /// Runs a script from where the entry stands.
@@ -28,7 +31,8 @@ impl PostgresqlSession {
             match step {
                 Step::Backfill(step) => backfill::run(self, job, index, step).await?,
                 Step::Statement(statement) => {
-                    let told = Told::start(job, index, statement);
+                    let expected = self.estimate(script, &statement.text, false).await?;
+                    let told = Told::start(job, index, statement, expected);
                     let done = match alone(&statement.text, script.transaction) {
                         Some(alone) => resume::run(self, job, statement, &alone).await,
                         None => self.step(job, statement).await,
@@ -71,7 +75,8 @@ impl PostgresqlSession {
         for (index, step) in script.steps.iter().enumerate() {
             let Step::Statement(statement) = step else { continue };
             go_on(job)?;
-            let told = Told::start(job, index, statement);
+            let expected = self.estimate(script, &statement.text, true).await?;
+            let told = Told::start(job, index, statement, expected);
             let done = self.counted(job, statement, &mut progress).await;
             told.end(job, done)?;
             progress.step += 1;
@@ -110,6 +115,26 @@ impl PostgresqlSession {
                 }
             }
         }
+    }
+
+    /// Rows that a statement will touch, as the planner thinks; what cannot be explained just has no estimate.
+    async fn estimate(&self, script: &Script, text: &str, in_transaction: bool) -> Result<Option<u64>> {
+        // Rows that are written out need no estimate, and a dump has thousands of such statements.
+        let rows = touched::rows(text, Dialect::Postgresql);
+        let written_out = rows.is_some_and(|rows| words::verb(&rows) == "values");
+        let changes = matches!(&*words::verb(text), "insert" | "update" | "delete" | "merge");
+        if !changes || written_out || script.steps.len() > MOST_ESTIMATES {
+            return Ok(None);
+        }
+        let doing = "cannot have the statement estimated";
+        if in_transaction {
+            self.execute(doing, "SAVEPOINT estimating").await?;
+        }
+        let estimated = predict::explain(&self.client, text).await;
+        if in_transaction {
+            self.execute(doing, "ROLLBACK TO estimating; RELEASE estimating").await?;
+        }
+        Ok(estimated.ok().flatten())
     }
 
     async fn counted(&self, job: &Job<'_>, statement: &Statement, progress: &mut Progress) -> Result<()> {
@@ -188,11 +213,11 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn start(job: &Job<'_>, index: usize, statement: &Statement) -> Self {
+    fn start(job: &Job<'_>, index: usize, statement: &Statement, expected: Option<u64>) -> Self {
         let what = words::what(&statement.text);
         let place = words::place(&statement.text);
         let at = format!("step {} ({what}, line {})", index + 1, statement.line);
-        Self::begin(job, index, what, at, place.as_deref(), None)
+        Self::begin(job, index, what, at, place.as_deref(), expected)
     }
 
     pub(super) fn begin(
@@ -218,6 +243,10 @@ impl Told {
             started: self.started,
             error: code.as_deref(),
         });
-        done.map_err(|failed| failed.at(&self.at))
+        // Of the last two the step is not the cause.
+        done.map_err(|failed| match failed.kind {
+            Kind::LockLost | Kind::Cancelled => failed,
+            _ => failed.at(&self.at),
+        })
     }
 }
