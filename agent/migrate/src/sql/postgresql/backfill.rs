@@ -58,7 +58,11 @@ async fn prepare(session: &PostgresqlSession, job: &Job<'_>, backfill: &Backfill
         }
     }
     let known = job.entry.progress.counts.get(&backfill.table).map_or(0, |count| count.done);
-    Ok(count(session, &writer.count(false)).await?.map(|rows| rows + known))
+    let rows = match count(session, &writer.count(false)).await? {
+        Some(rows) => Some(rows),
+        None => super::predict::explain(&session.client, &writer.rows(false)).await.ok().flatten(),
+    };
+    Ok(rows.map(|rows| rows + known))
 }
 
 /// How many rows, counted if that is quick.

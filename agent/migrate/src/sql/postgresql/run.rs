@@ -24,7 +24,8 @@ impl PostgresqlSession {
         if is_one_transaction(script) && job.entry.progress.is_untouched() && !checks::has_copies(job) {
             return self.whole(job, script).await;
         }
-        self.set_again(job, script).await?;
+        let setters = Setters::of(script);
+        self.set_again(job, &setters).await?;
         let first = usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX);
         for (index, step) in script.steps.iter().enumerate().skip(first) {
             go_on(job)?;
@@ -41,9 +42,7 @@ impl PostgresqlSession {
                 }
             }
             // The ledger is written as who we are, the steps are run as who they say.
-            if script.steps.iter().any(|step| matches!(step, Step::Statement(statement) if sets(&statement.text))) {
-                self.set_again(job, script).await?;
-            }
+            self.set_again(job, &setters).await?;
         }
         self.checked(job).await
     }
@@ -119,11 +118,12 @@ impl PostgresqlSession {
 
     /// Rows that a statement will touch, as the planner thinks; what cannot be explained just has no estimate.
     async fn estimate(&self, script: &Script, text: &str, in_transaction: bool) -> Result<Option<u64>> {
-        // Rows that are written out need no estimate, and a dump has thousands of such statements.
-        let rows = touched::rows(text, Dialect::Postgresql);
-        let written_out = rows.is_some_and(|rows| words::verb(&rows) == "values");
         let changes = matches!(&*words::verb(text), "insert" | "update" | "delete" | "merge");
-        if !changes || written_out || script.steps.len() > MOST_ESTIMATES {
+        if !changes || script.steps.len() > MOST_ESTIMATES {
+            return Ok(None);
+        }
+        // Rows that are written out need no estimate.
+        if touched::rows(text, Dialect::Postgresql).is_some_and(|rows| words::verb(&rows) == "values") {
             return Ok(None);
         }
         let doing = "cannot have the statement estimated";
@@ -173,16 +173,25 @@ impl PostgresqlSession {
     }
 
     /// What the steps before this one have set in the session, which a new session does not have.
-    async fn set_again(&self, job: &Job<'_>, script: &Script) -> Result<()> {
-        for step in script.steps.iter().take(usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX)) {
-            match step {
-                Step::Statement(statement) if sets(&statement.text) => {
-                    self.execute("cannot set again what an earlier step has set", &statement.text).await?;
-                }
-                _ => {}
-            }
+    async fn set_again(&self, job: &Job<'_>, setters: &Setters<'_>) -> Result<()> {
+        let done = usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX);
+        for (_, text) in setters.0.iter().take_while(|(index, _)| *index < done) {
+            self.execute("cannot set again what an earlier step has set", text).await?;
         }
         Ok(())
+    }
+}
+
+/// The steps that set something in the session, with their places.
+struct Setters<'a>(Vec<(usize, &'a str)>);
+
+impl<'a> Setters<'a> {
+    fn of(script: &'a Script) -> Self {
+        let setter = |(index, step): (usize, &'a Step)| match step {
+            Step::Statement(statement) if sets(&statement.text) => Some((index, statement.text.as_str())),
+            _ => None,
+        };
+        Self(script.steps.iter().enumerate().filter_map(setter).collect())
     }
 }
 
