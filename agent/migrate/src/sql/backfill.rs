@@ -61,6 +61,12 @@ impl<'a> Writer<'a> {
         format!("SELECT count(*) FROM {}{}", self.table(), self.filter(after, false))
     }
 
+    /// The rows that [`Writer::count`] counts, one each: for planners that estimate how many a query gives.
+    #[must_use]
+    pub fn rows(&self, after: bool) -> String {
+        format!("SELECT 1 FROM {}{}", self.table(), self.filter(after, false))
+    }
+
     /// Reads all of the first batch and gives the number of its rows: to see how long it takes.
     #[must_use]
     pub fn sample(&self, rows: u64) -> String {

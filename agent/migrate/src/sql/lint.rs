@@ -116,6 +116,7 @@ pub fn lint_statement(text: &str, first: usize, dialect: Dialect, transaction: b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn remarks(text: &str, dialect: Dialect, off: &[&str]) -> Vec<(Option<usize>, bool, Option<String>)> {
         let script = script::parse(text, dialect).unwrap();
@@ -135,6 +136,18 @@ mod tests {
         assert_eq!(remarks(text, Dialect::Postgresql, &["changing-column-type"]), expected[..1]);
         let ignored = text.replace("-- orders", "-- squawk-ignore require-concurrent-index-creation");
         assert_eq!(remarks(&ignored, Dialect::Postgresql, &[]), expected[1..]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #[test]
+        fn any_text_can_be_linted(text in r"(CREATE |INDEX |CONCURRENTLY |TABLE |ALTER |ADD |COLUMN |CONSTRAINT |CHECK |DEFAULT |ON |UPDATE |SET |FROM |SELECT |WITH |TYPE |DROP |NOT NULL |int |text |-- squawk-ignore |BEGIN;|COMMIT;|[a-z0-9_.;,()'$\[\n:=<> -]|\PC){0,40}") {
+            let script = Script { steps: Vec::new(), transaction: true };
+            let lines = text.matches('\n').count() + 1;
+            for remark in lint(&text, Dialect::Postgresql, &script, &[]) {
+                prop_assert!(remark.line.is_none_or(|line| line <= lines));
+            }
+        }
     }
 
     #[test]

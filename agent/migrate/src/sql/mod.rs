@@ -5,7 +5,6 @@ use std::fmt;
 
 mod answer;
 pub mod backfill;
-pub mod compare;
 pub mod file;
 pub mod lex;
 pub mod lint;

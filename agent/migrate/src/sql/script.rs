@@ -152,6 +152,7 @@ fn forbidden(statement: &Statement, dialect: Dialect) -> Option<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn texts(script: &Script) -> Vec<(usize, &str)> {
         let statement = |step| match step {
@@ -159,6 +160,23 @@ mod tests {
             Step::Backfill(_) => None,
         };
         script.steps.iter().filter_map(statement).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_looked_at(text in r"(BEGIN|COMMIT|CREATE |INDEX |CONCURRENTLY |TABLE |ALTER |ON |UPDATE |SET |FROM |WITH |[a-z0-9_.;,()'`\$\[\n -]|\PC){0,40}") {
+            for dialect in [Dialect::Postgresql, Dialect::Mysql, Dialect::Sqlite] {
+                let lines = text.matches('\n').count() + 1;
+                match parse(&text, dialect) {
+                    Ok(script) => for step in script.steps {
+                        let Step::Statement(statement) = step else { unreachable!() };
+                        prop_assert!(text.contains(&statement.text) && statement.line <= lines);
+                        prop_assert!(!what(&statement.text).is_empty());
+                    },
+                    Err(faults) => prop_assert!(faults.iter().all(|fault| fault.line.is_some_and(|line| line <= lines))),
+                }
+            }
+        }
     }
 
     #[test]

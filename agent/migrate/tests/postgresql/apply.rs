@@ -2,8 +2,10 @@
 
 use tokio_util::sync::CancellationToken;
 use whimbrel_migrate::error::Kind;
+use whimbrel_migrate::migration::Copies;
 use whimbrel_migrate::plan::Back;
 use whimbrel_migrate::sql::postgresql::{Settings, open};
+use whimbrel_migrate::verify::Endpoint;
 use whimbrel_migrate::version::Version;
 
 use super::{Scene, sql, yaml};
@@ -40,6 +42,7 @@ async fn migrations_are_applied_once_and_undone() {
         scene.value("SELECT progress->'counts'->'orders'->>'done' FROM whimbrel_migrations WHERE id = '2'").await,
         "10"
     );
+    assert!(told.has("what: \"update orders\", place: Some(\"orders\"), expected: Some("), "{:#?}", told.lines());
     for word in ["Committed { id: \"1\", place: \"orders\", count: 100", "what: \"create table orders\"", "Checked {"] {
         assert!(told.has(word), "{word}: {:#?}", told.lines());
     }
@@ -95,7 +98,7 @@ async fn a_failed_check_rolls_back() {
     let failed = runner.up(None, &CancellationToken::new()).await.unwrap_err();
     assert_eq!(failed.kind, Kind::CheckFailed);
     let text = failed.to_string();
-    assert!(text.contains("it gives less") && text.contains("everything was rolled back"), "{text}");
+    assert!(text.contains("another value than it should") && text.contains("everything was rolled back"), "{text}");
     assert_eq!(scene.value("SELECT to_regclass('orders')").await, "");
     assert_eq!(scene.ledger().await, "1 up failed 1");
     assert!(told.has("fault: None") && told.has("fault: Some"), "{:#?}", told.lines());
@@ -186,6 +189,33 @@ async fn somebody_who_asks_to_stop_finds_what_is_done_in_the_ledger() {
     let (ran, ()) = tokio::join!(run, stop);
     assert_eq!(ran.unwrap_err().kind, Kind::Cancelled);
     assert_eq!(scene.value("SELECT to_regclass('c')").await, "");
+    runner.up(None, &CancellationToken::new()).await.unwrap();
+    assert_eq!(scene.ledger().await, "1 up success 2");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_differs_fails_the_migration_and_the_next_run_goes_on() {
+    let scene = Scene::new("copy").await;
+    scene
+        .run("CREATE TABLE a (id int PRIMARY KEY, b text); INSERT INTO a SELECT i, 'x' FROM generate_series(1, 100) i")
+        .await;
+    let text = "
+steps:
+  - sql: CREATE TABLE c AS SELECT * FROM a WHERE id <> 50
+  - sql: ALTER TABLE c ADD PRIMARY KEY (id)
+checks:
+  - copy: {from: a, to: c, key: id}
+  - count: {table: c, at_least: 1}
+";
+    let (mut runner, told) = runner(scene.open(), yaml(&[text]), "one");
+    let endpoint = || Endpoint::parse(&super::url(&scene.name)).unwrap();
+    runner.options.copies = Some(Copies { source: endpoint(), target: endpoint() });
+    let failed = runner.up(None, &CancellationToken::new()).await.unwrap_err();
+    assert_eq!(failed.kind, Kind::CheckFailed);
+    assert!(failed.to_string().contains("c is as a"), "{failed}");
+    assert!(told.has("Checked { id: \"1\", check: \"c is as a\", fault: Some"), "{:#?}", told.lines());
+    scene.run("INSERT INTO c SELECT * FROM a WHERE id = 50").await;
     runner.up(None, &CancellationToken::new()).await.unwrap();
     assert_eq!(scene.ledger().await, "1 up success 2");
     scene.close().await;

@@ -1,9 +1,10 @@
 //! Backfills: every row once, whatever comes between.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use whimbrel_migrate::error::Kind;
+use whimbrel_migrate::sql::postgresql::{Settings, open};
 
 use super::{Scene, until, yaml};
 use crate::support::runner;
@@ -156,6 +157,32 @@ async fn a_row_that_somebody_holds_is_waited_for_again() {
     let (ran, ()) = tokio::join!(runner.up(None, &cancel), free);
     ran.unwrap();
     assert!(told.has("lock_not_available"));
+    assert_eq!(scene.value("SELECT min(n) || ' ' || max(n) FROM orders WHERE id > 0").await, "1 1");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn batches_wait_for_replicas_that_are_behind_but_not_for_ever() {
+    let scene = Scene::new("lag").await;
+    orders(&scene).await;
+    // A replica that is always 20 s behind, as the server would tell of it.
+    scene
+        .run(&format!(
+            "CREATE SCHEMA fake; CREATE TABLE fake.pg_stat_replication (replay_lag interval);
+            INSERT INTO fake.pg_stat_replication VALUES ('20 s'), (NULL), ('1 s');
+            ALTER DATABASE {} SET search_path = fake, public, pg_catalog",
+            scene.name
+        ))
+        .await;
+    let settings = Settings { schema: Some("public".to_owned()), ..scene.settings() };
+    let (mut runner, told) = runner(open(settings).unwrap(), yaml(&[&FILL.replace("50", "500")]), "one");
+    runner.options.throttle.floor = Duration::from_millis(700);
+    let since = Instant::now();
+    runner.up(None, &CancellationToken::new()).await.unwrap();
+    assert!(since.elapsed() > Duration::from_millis(700), "{:?}", since.elapsed());
+    let lines = told.lines();
+    let throttled: Vec<_> = lines.iter().filter(|line| line.starts_with("Throttled")).collect();
+    assert!(throttled.iter().any(|line| line.contains("lag: 20s")), "{throttled:?}");
     assert_eq!(scene.value("SELECT min(n) || ' ' || max(n) FROM orders WHERE id > 0").await, "1 1");
     scene.close().await;
 }

@@ -2,7 +2,9 @@
 
 mod apply;
 mod backfill;
+mod kill;
 mod lock;
+mod plugin;
 mod predict;
 mod statements;
 

@@ -219,3 +219,51 @@ async fn a_new_enum_value_can_be_used_by_the_next_step() {
     assert_eq!(scene.value("SELECT b FROM a").await, "y");
     scene.close().await;
 }
+
+#[tokio::test]
+async fn a_concurrent_index_waits_for_older_transactions_as_long_as_it_takes() {
+    let scene = Scene::new("patient").await;
+    scene.run("CREATE TABLE a (b int)").await;
+    let text = "CREATE INDEX CONCURRENTLY a_b ON a (b); CREATE TABLE c AS SELECT current_setting('lock_timeout') AS t";
+    let (mut runner, told) = runner(scene.open(), sql(&[text]), "one");
+    runner.options.lock_timeout = Duration::from_millis(200);
+    let old = scene.other().await;
+    old.batch_execute("BEGIN; INSERT INTO a VALUES (0)").await.unwrap();
+    let free = async {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        old.batch_execute("COMMIT").await.unwrap();
+    };
+    let cancel = CancellationToken::new();
+    let (ran, ()) = tokio::join!(runner.up(None, &cancel), free);
+    ran.unwrap();
+    assert!(!told.has("Retried") && told.has("Blocked"), "{:#?}", told.lines());
+    assert_eq!(scene.value("SELECT t FROM c").await, "200ms");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_partition_that_was_half_detached_is_finished() {
+    let scene = Scene::new("detach").await;
+    scene
+        .run(
+            "CREATE TABLE a (b int) PARTITION BY LIST (b); CREATE TABLE a1 PARTITION OF a FOR VALUES IN (1);
+            INSERT INTO a VALUES (1)",
+        )
+        .await;
+    let (runner, _) = runner(scene.open(), sql(&["ALTER TABLE a DETACH PARTITION a1 CONCURRENTLY"]), "one");
+    // The detaching waits for whoever reads the table; its session is ended meanwhile.
+    let reader = scene.other().await;
+    reader.batch_execute("BEGIN; SELECT * FROM a").await.unwrap();
+    let killer = async {
+        until(&scene.client, "SELECT EXISTS (SELECT 1 FROM pg_inherits WHERE inhdetachpending)").await;
+        scene.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE a DET%' AND datname = current_database()").await;
+        reader.batch_execute("COMMIT").await.unwrap();
+    };
+    let cancel = CancellationToken::new();
+    let (ran, ()) = tokio::join!(runner.up(None, &cancel), killer);
+    ran.unwrap();
+    assert_eq!(scene.value("SELECT count(*) FROM pg_inherits").await, "0");
+    assert_eq!(scene.value("SELECT b FROM a1").await, "1");
+    assert_eq!(scene.ledger().await, "1 up success 2");
+    scene.close().await;
+}

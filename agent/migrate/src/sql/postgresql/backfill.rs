@@ -58,7 +58,11 @@ async fn prepare(session: &PostgresqlSession, job: &Job<'_>, backfill: &Backfill
         }
     }
     let known = job.entry.progress.counts.get(&backfill.table).map_or(0, |count| count.done);
-    Ok(count(session, &writer.count(false)).await?.map(|rows| rows + known))
+    let rows = match count(session, &writer.count(false)).await? {
+        Some(rows) => Some(rows),
+        None => super::predict::explain(&session.client, &writer.rows(false)).await.ok().flatten(),
+    };
+    Ok(rows.map(|rows| rows + known))
 }
 
 /// How many rows, counted if that is quick.
@@ -143,8 +147,8 @@ async fn batches(
         let (progress, ended) = loop {
             go_on(job)?;
             if looked.is_none_or(|looked: Instant| looked.elapsed() >= LAG_EVERY) {
-                throttled(session, job, &mut gate).await?;
-                looked = Some(Instant::now());
+                let behind = throttled(session, job, &mut gate).await?;
+                looked = (!behind).then(Instant::now);
             }
             let began = now_ms();
             match batch(session, job, backfill, &prepared, expected).await {
@@ -225,26 +229,26 @@ pub(super) fn keys(after: Option<&Value>) -> Vec<String> {
     keys.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Waits as long as the replicas are too far behind.
-async fn throttled(session: &PostgresqlSession, job: &Job<'_>, gate: &mut Gate) -> Result<()> {
+/// Waits as long as the replicas are too far behind; whether they still are, and the next batch has to look again.
+async fn throttled(session: &PostgresqlSession, job: &Job<'_>, gate: &mut Gate) -> Result<bool> {
     let since = Instant::now();
     let mut furthest = Duration::ZERO;
-    loop {
+    let behind = loop {
         let lag = lag(&session.client).await?;
         furthest = furthest.max(lag.unwrap_or_default());
         match gate.ask(Instant::now(), lag) {
-            Pass::Now => break,
+            Pass::Now => break lag.is_some_and(|lag| lag >= job.options.throttle.below),
             Pass::After(wait) => tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = job.cancel.cancelled() => return Err(stopped()),
             },
         }
-    }
+    };
     let waited = since.elapsed();
     if waited > Duration::from_millis(100) {
         job.watch.tell(&Event::Throttled { id: &job.migration.id.to_text(), lag: furthest, waited });
     }
-    Ok(())
+    Ok(behind)
 }
 
 /// How far the furthest replica is behind; none: there is none, or this user may not see it.

@@ -1,36 +1,66 @@
 //! Looks whether what a check says is so. Whatever a check's query would write is undone; what is told names no values.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_postgres::Client;
 
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
 use crate::migration::Check;
-use crate::sql::compare::{Difference, difference};
-use crate::sql::{self, Dialect, backfill};
+use crate::sql::Dialect;
+use crate::sql::answer::{Answer, fault, questions};
+use crate::verify;
 use crate::watch::Event;
 
 use super::client::error;
 use super::session::PostgresqlSession;
 
-/// All checks of a job, in the transaction there is.
+/// The checks of a job that are made in its transaction, which there is.
 ///
 /// # Errors
 /// [`Kind::CheckFailed`] with all that is not so.
 pub(super) async fn all(session: &PostgresqlSession, job: &Job<'_>) -> Result<()> {
-    let id = job.migration.id.to_text();
+    let mut faults = Vec::new();
+    for check in job.checks.iter().filter(|check| !matches!(check, Check::Copy(_))) {
+        session.execute("cannot make the checks", "SAVEPOINT checking; SET LOCAL transaction_read_only = on").await?;
+        let fault = one(&session.client, check).await.map_err(|failed| failed.at(format!("check: {check}")))?;
+        session.execute("cannot make the checks", "ROLLBACK TO checking; RELEASE checking").await?;
+        told(job, check, fault, &mut faults);
+    }
+    failed(&faults)
+}
+
+/// Whether copies are to be compared: by connections of their own, which see only what is committed.
+pub(super) fn has_copies(job: &Job<'_>) -> bool {
+    job.checks.iter().any(|check| matches!(check, Check::Copy(_)))
+}
+
+/// Compares copies with what they are copies of.
+///
+/// # Errors
+/// [`Kind::CheckFailed`] with all that differ.
+pub(super) async fn copies(job: &Job<'_>) -> Result<()> {
     let mut faults = Vec::new();
     for check in job.checks {
-        let told = check.to_string();
-        session.execute("cannot make the checks", "SAVEPOINT checking; SET LOCAL transaction_read_only = on").await?;
-        let fault = one(&session.client, check).await.map_err(|failed| failed.at(format!("check: {told}")))?;
-        session.execute("cannot make the checks", "ROLLBACK TO checking; RELEASE checking").await?;
-        job.watch.tell(&Event::Checked { id: &id, check: &told, fault: fault.as_deref() });
-        faults.extend(fault.map(|fault| format!("{told}: {fault}")));
+        let Check::Copy(copy) = check else { continue };
+        let fault = verify::fault(job.options.copies.as_ref(), copy).await?;
+        told(job, check, fault, &mut faults);
     }
-    match faults.is_empty() {
-        true => Ok(()),
-        false => {
+    failed(&faults)
+}
+
+fn told(job: &Job<'_>, check: &Check, fault: Option<String>, faults: &mut Vec<String>) {
+    let (id, check) = (job.migration.id.to_text(), check.to_string());
+    job.watch.tell(&Event::Checked { id: &id, check: &check, fault: fault.as_deref() });
+    faults.extend(fault.map(|fault| format!("{check}: {fault}")));
+}
+
+fn failed(faults: &[String]) -> Result<()> {
+    match faults {
+        [] => Ok(()),
+        faults => {
             Err(Error::new(Kind::CheckFailed, "check_failed", format!("not as it should be: {}", faults.join("; "))))
         }
     }
@@ -38,55 +68,69 @@ pub(super) async fn all(session: &PostgresqlSession, job: &Job<'_>) -> Result<()
 
 /// One check: a sentence if it is not so.
 pub(super) async fn one(client: &Client, check: &Check) -> Result<Option<String>> {
-    match check {
-        Check::Sql(sql::Check::Count { table, filter, is }) => {
-            let filter = filter.as_ref().map(|filter| format!(" WHERE (\n{filter}\n)")).unwrap_or_default();
-            let table = backfill::quote_path(table, Dialect::Postgresql);
-            let row = client.query_typed_one(&format!("SELECT count(*) FROM {table}{filter}"), &[]).await;
-            let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|cause| error("", &cause))?;
-            let count = count.unsigned_abs();
-            Ok((!is.holds(count)).then(|| format!("there are {count}")))
-        }
-        Check::Sql(sql::Check::Query { sql, equals }) => {
-            let found = value(client, sql).await?;
-            Ok(difference(&found, equals).map(|found| match found {
-                Difference::Greater => "it gives more".to_owned(),
-                Difference::Less => "it gives less".to_owned(),
-                Difference::Other => "it gives something else".to_owned(),
-            }))
-        }
-        Check::Sql(sql::Check::Equal { left, right }) => {
-            let (left, right) = (value(client, left).await?, value(client, right).await?);
-            Ok(difference(&left, &right).map(|found| match found {
-                Difference::Greater => "the first gives more".to_owned(),
-                Difference::Less => "the first gives less".to_owned(),
-                Difference::Other => "they give different values".to_owned(),
-            }))
-        }
-        Check::Copy(_) | Check::Mongodb(_) => {
-            Err(Error::refused(format!("PostgreSQL cannot make this check: {check}"), "take it out of the migration"))
-        }
+    let Check::Sql(check) = check else {
+        return Err(Error::refused(
+            format!("PostgreSQL cannot make this check: {check}"),
+            "take it out of the migration",
+        ));
+    };
+    let mut answers = Vec::new();
+    for question in questions(check, Dialect::Postgresql) {
+        answers.push(answer(client, &question).await?);
     }
+    Ok(fault(check, &answers))
 }
 
-/// The one value that a query gives.
-async fn value(client: &Client, sql: &str) -> Result<Value> {
+/// What a query gives.
+async fn answer(client: &Client, sql: &str) -> Result<Answer> {
     // As JSON a value of any type can be read, and numbers keep their digits.
     let text = format!("SELECT to_json(found)::text FROM (\n{}\n) found LIMIT 2", sql.trim().trim_end_matches(';'));
     let rows = client.query_typed(&text, &[]).await.map_err(|cause| error("", &cause))?;
-    let [row] = rows.as_slice() else {
-        let remedy = "write the query so that it gives one row with one column";
-        return Err(Error::refused(
-            format!("`{sql}` gives {} rows", if rows.is_empty() { "no" } else { "several" }),
-            remedy,
-        ));
-    };
-    let text: String = row.try_get(0).map_err(|cause| error("", &cause))?;
-    match crate::sql::compare::only_value(&text) {
-        Some(value) => Ok(value),
-        None => Err(Error::refused(
-            format!("`{sql}` gives more than one column"),
-            "write the query so that it gives one row with one column",
-        )),
+    match rows.as_slice() {
+        [] => Ok(Answer::Nothing),
+        [row] => {
+            let object: String = row.try_get(0).map_err(|cause| error("", &cause))?;
+            Ok(only_value(&object).unwrap_or(Answer::Many))
+        }
+        _ => Ok(Answer::Many),
+    }
+}
+
+/// The value of an object with one entry; none: there are others.
+fn only_value(object: &str) -> Option<Answer> {
+    let entries: BTreeMap<String, Box<RawValue>> = serde_json::from_str(object).ok()?;
+    let mut values = entries.into_values();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    Some(match serde_json::from_str(value.get()).ok()? {
+        Value::Null => Answer::Null,
+        Value::Bool(flag) => Answer::Integer(flag.into()),
+        Value::String(text) => Answer::Text(text),
+        // As written: the server's numbers may be longer than the parser's.
+        Value::Number(number) => number
+            .as_i64()
+            .map_or_else(|| Answer::Text(value.get().to_owned()), |number| Answer::Integer(number.into())),
+        Value::Array(_) | Value::Object(_) => Answer::Text(value.get().to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_value_keeps_its_digits() {
+        let text = |text: &str| Some(Answer::Text(text.to_owned()));
+        for (object, expected) in [
+            (r#"{"max":123456789012345678901234567890.10}"#, text("123456789012345678901234567890.10")),
+            (r#"{"count":7}"#, Some(Answer::Integer(7))),
+            (r#"{"a":"x"}"#, text("x")),
+            (r#"{"a":{"b": 1}}"#, text(r#"{"b": 1}"#)),
+            (r#"{"a":true}"#, Some(Answer::Integer(1))),
+            (r#"{"a":null}"#, Some(Answer::Null)),
+            (r#"{"a":1,"b":2}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(only_value(object), expected, "{object}");
+        }
     }
 }

@@ -152,7 +152,13 @@ fn server_error(cause: &tokio_postgres::Error) -> Error {
     let Some(db) = cause.as_db_error() else {
         let deepest = std::error::Error::source(cause).map(|source| format!(": {source}")).unwrap_or_default();
         let (kind, code) = without_code(cause);
-        return Error::new(kind, code, format!("{cause}{deepest}"));
+        let told = format!("{cause}{deepest}");
+        let remedy = handshake_remedy(&told);
+        let error = Error::new(kind, code, told);
+        return match remedy {
+            Some(remedy) => error.with_remedy(remedy),
+            None => error,
+        };
     };
     let code = db.code().code();
     let name = conditions::name(code).map_or_else(|| code.to_owned().into(), std::borrow::Cow::Borrowed);
@@ -202,6 +208,24 @@ fn without_code(cause: &tokio_postgres::Error) -> (Kind, &'static str) {
     }
 }
 
+/// What mends a TLS handshake that failed, by the words of the library.
+fn handshake_remedy(told: &str) -> Option<&'static str> {
+    let has = |word: &str| told.contains(word);
+    if has("UnknownIssuer") || has("CaUsedAsEndEntity") {
+        Some(
+            "no authority that is trusted here signed the server's certificate: name the file of one that did as CA file",
+        )
+    } else if has("not valid for name") {
+        Some("the server's certificate is for another name: write the host in the URL as the certificate has it")
+    } else if has("expired") {
+        Some("the server's certificate is over: renew it at the server")
+    } else if has("does not support TLS") {
+        Some("the server speaks no TLS: `sslmode=disable` in the URL goes without")
+    } else {
+        None
+    }
+}
+
 /// What is to be done about a SQLSTATE: whole codes first, then classes.
 fn kind(code: &str) -> Kind {
     match code {
@@ -221,8 +245,11 @@ fn remedy(code: &str) -> Option<&'static str> {
         "42501" => "the user of the URL needs the privilege: grant it, or migrate as the owner",
         "25006" => "this server or user only reads: name the primary, and a user who may write",
         "25001" => "the statement cannot run in a transaction: begin the file with `-- whimbrel: no-transaction`",
+        "2D000" => {
+            "code that commits by itself runs only outside of a transaction: begin the file with `-- whimbrel: no-transaction`"
+        }
         "55P04" => "a new enum value can be used only in a later transaction: put its use into a migration of its own",
-        "28P01" | "28000" => "check user and password in the URL",
+        "28P01" | "28000" => "check user, password and `sslmode` in the URL",
         "3D000" => "create the database first",
         "53100" => "make room on the server's disk",
         _ => return None,

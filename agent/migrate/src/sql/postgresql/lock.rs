@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use crate::database::Keeper;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 use super::client::error;
 use super::ledger::{Place, lost};
@@ -56,7 +56,10 @@ async fn within(client: &Client, place: &Place, who: &str, lease: Duration) -> R
         FROM {} WHERE id = 1 FOR UPDATE",
         place.lock
     );
-    let row = client.query_typed_one(&text, &[]).await.map_err(doing)?;
+    let row = client.query_typed_opt(&text, &[]).await.map_err(doing)?.ok_or_else(|| {
+        let remedy = format!("drop the table {}: it is made anew", place.lock);
+        Error::refused("the lock's table has no row, which this agent never takes out", remedy)
+    })?;
     let holder: Option<String> = row.try_get(0).map_err(doing)?;
     let token: i64 = row.try_get(1).map_err(doing)?;
     let left: i64 = row.try_get(2).map_err(doing)?;
@@ -128,11 +131,13 @@ async fn end_session(client: &Client, place: &Place) -> Result<Option<String>> {
 /// Gives the lock back.
 pub(super) async fn release(client: &Client, place: &Place, token: i64) -> Result<()> {
     let doing = |cause: tokio_postgres::Error| error("cannot give the lock back", &cause);
-    let text =
-        format!("UPDATE {} SET holder = NULL, expires_at = clock_timestamp() WHERE id = 1 AND token = $1", place.lock);
-    client.execute_typed(&text, &[(&token, Type::INT8)]).await.map_err(doing)?;
-    let text = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
-    client.query_typed(text, &[(&place.key, Type::TEXT)]).await.map_err(doing)?;
+    // In one statement: whoever finds the row free finds the session lock free.
+    let text = format!(
+        "WITH given_back AS (UPDATE {} SET holder = NULL, expires_at = clock_timestamp() WHERE id = 1 AND token = $1)
+        SELECT pg_advisory_unlock(hashtextextended($2, 0))",
+        place.lock
+    );
+    client.query_typed(&text, &[(&token, Type::INT8), (&place.key, Type::TEXT)]).await.map_err(doing)?;
     Ok(())
 }
 

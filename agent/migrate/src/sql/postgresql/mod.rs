@@ -8,6 +8,7 @@ mod client;
 mod conditions;
 mod effect;
 mod ledger;
+mod lent;
 mod lock;
 mod predict;
 mod resume;
@@ -141,7 +142,15 @@ impl Database for Postgresql {
                     row.and_then(|row| row.try_get(0)).map_err(|cause| error("cannot look at the session", &cause))?;
                 let second = Arc::new(Second::new(self.connector.clone()));
                 let connector = self.connector.clone();
-                Ok(Attempt::Locked(Box::new(PostgresqlSession { connector, client, pid, place, token, lease, second })))
+                Ok(Attempt::Locked(Box::new(PostgresqlSession {
+                    connector,
+                    client: Arc::new(client),
+                    pid,
+                    place,
+                    token,
+                    lease,
+                    second,
+                })))
             }
         }
     }
@@ -216,9 +225,7 @@ impl Session for PostgresqlSession {
         match job.body {
             Body::Sql(script) => self.script(job, script).await,
             Body::Mongodb(_) => Err(Error::refused("these are steps of MongoDB", "run them on MongoDB")),
-            Body::Plugin(_) => {
-                Err(Error::refused("plugins cannot migrate PostgreSQL yet", "write the migration in SQL"))
-            }
+            Body::Plugin(file) => lent::run(self, job, file).await,
         }
     }
 

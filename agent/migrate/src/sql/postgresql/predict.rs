@@ -145,7 +145,7 @@ async fn dml(client: &Client, text: &str, prediction: &mut Prediction) -> Result
 }
 
 /// Rows by the planner: of what changes rows, those that go into it.
-async fn explain(client: &Client, text: &str) -> Result<Option<u64>, tokio_postgres::Error> {
+pub(super) async fn explain(client: &Client, text: &str) -> Result<Option<u64>, tokio_postgres::Error> {
     let row = client.query_typed_one(&format!("EXPLAIN (FORMAT JSON, COSTS) {text}"), &[]).await?;
     let plan: Json = row.try_get(0)?;
     let plan = plan.0.pointer("/0/Plan").cloned().unwrap_or_default();
@@ -263,12 +263,14 @@ async fn backfill(client: &Client, backfill: &Backfill, options: &Options) -> Re
         ..Prediction::default()
     };
     match rows_and_sample(client, backfill, batch).await {
-        Ok((rows, sample)) => {
-            let chunks = rows.div_ceil(batch);
+        Ok((rows, exact, sample)) => {
             prediction.touched = Some(rows);
-            prediction.exact = true;
-            prediction.chunks = Some(chunks);
+            prediction.exact = exact;
+            prediction.chunks = Some(rows.div_ceil(batch));
             prediction.duration_ms = sample.map(|sample| sample.of(rows, UPDATE));
+            if !exact {
+                prediction.notes.push("too many rows to count them in 10 s: the planner's estimate".to_owned());
+            }
         }
         Err(failed) => {
             client.batch_execute("ROLLBACK TO step").await.map_err(|cause| error("cannot predict", &cause))?;
@@ -280,8 +282,8 @@ async fn backfill(client: &Client, backfill: &Backfill, options: &Options) -> Re
     Ok(prediction)
 }
 
-/// How many rows, and how long one batch takes to be found and read.
-async fn rows_and_sample(client: &Client, backfill: &Backfill, batch: u64) -> Result<(u64, Option<Sample>)> {
+/// How many rows, whether they were counted, and how long one batch takes to be found and read.
+async fn rows_and_sample(client: &Client, backfill: &Backfill, batch: u64) -> Result<(u64, bool, Option<Sample>)> {
     let (columns, nullable) = key(client, backfill).await?;
     let writer = Writer::new(backfill, Dialect::Postgresql, columns);
     let doing = |cause: tokio_postgres::Error| error("", &cause);
@@ -290,8 +292,15 @@ async fn rows_and_sample(client: &Client, backfill: &Backfill, batch: u64) -> Re
     {
         return Err(Error::refused("rows have no key: a column of `key` is NULL", "name the primary key in `key`"));
     }
-    let row = client.query_typed_one(&writer.count(false), &[]).await.map_err(doing)?;
-    let rows: i64 = row.try_get(0).map_err(doing)?;
+    let counted = client.query_typed_one(&writer.count(false), &[]).await.and_then(|row| row.try_get::<_, i64>(0));
+    let (rows, exact) = match counted.map_err(doing) {
+        Ok(rows) => (rows.unsigned_abs(), true),
+        Err(late) if late.code == "query_canceled" => {
+            client.batch_execute("ROLLBACK TO step").await.map_err(doing)?;
+            (explain(client, &writer.rows(false)).await.map_err(doing)?.unwrap_or(0), false)
+        }
+        Err(failed) => return Err(failed),
+    };
     let sample = sampled(client, &writer.sample(batch)).await?;
-    Ok((rows.unsigned_abs(), sample))
+    Ok((rows, exact, sample))
 }

@@ -28,9 +28,14 @@ pub(super) async fn run(
     statement: &Statement,
     alone: &Alone,
 ) -> Result<()> {
-    if job.entry.progress.begun && look(session, job, alone, true).await? == Found::Done {
-        let done = next(&job.entry.progress);
-        return note(session, job, done).await;
+    if job.entry.progress.begun {
+        let patient = patient(session, alone).await?;
+        let found = look(session, job, alone, true).await?;
+        impatient(session, patient).await?;
+        if found == Found::Done {
+            let done = next(&job.entry.progress);
+            return note(session, job, done).await;
+        }
     }
     let mut attempt = 1;
     loop {
@@ -38,8 +43,11 @@ pub(super) async fn run(
         let begun = Progress { begun: true, note: Some(json!({ "indexes": before })), ..job.entry.progress.clone() };
         note(session, job, begun).await?;
         let began = now_ms();
-        match session.statement(job, &statement.text).await {
+        let patient = patient(session, alone).await?;
+        let done = session.statement(job, &statement.text).await;
+        match done {
             Ok(rows) => {
+                impatient(session, patient).await?;
                 let mut done = next(&job.entry.progress);
                 if let (true, Some(place)) = (rows > 0, words::place(&statement.text)) {
                     done.add(&place, rows);
@@ -52,9 +60,12 @@ pub(super) async fn run(
             // Nobody can look: whoever comes next will.
             Err(failed) if failed.kind == Kind::Connection => return Err(failed),
             Err(failed) => {
-                // The server said no, which leaves at most an invalid index behind.
-                if !matches!(alone, Alone::Unknown) {
-                    look(session, job, alone, false).await?;
+                // The server said no, which leaves an invalid index behind at most, or a partition half detached.
+                let found = look(session, job, alone, false).await?;
+                impatient(session, patient).await?;
+                if found == Found::Done && matches!(alone, Alone::Detach { .. }) {
+                    let done = next(&job.entry.progress);
+                    return note(session, job, done).await;
                 }
                 let undone = Progress { begun: false, note: None, ..job.entry.progress.clone() };
                 note(session, job, undone).await?;
@@ -63,6 +74,25 @@ pub(super) async fn run(
             }
         }
     }
+}
+
+/// What is built concurrently waits for every transaction that is older, and keeps nobody out meanwhile: it may wait as
+/// long as it takes. Gives what `lock_timeout` was before.
+async fn patient(session: &PostgresqlSession, alone: &Alone) -> Result<Option<String>> {
+    if !matches!(alone, Alone::CreateIndex { .. } | Alone::DropIndex(_) | Alone::Reindex) {
+        return Ok(None);
+    }
+    let row = session.client.query_typed_one("SELECT current_setting('lock_timeout')", &[]).await;
+    let before = row.and_then(|row| row.try_get(0)).map_err(|cause| error("cannot set up the session", &cause))?;
+    session.execute("cannot set up the session", "SET lock_timeout = 0").await?;
+    Ok(Some(before))
+}
+
+async fn impatient(session: &PostgresqlSession, before: Option<String>) -> Result<()> {
+    let Some(before) = before else { return Ok(()) };
+    let text = "SELECT set_config('lock_timeout', $1, false)";
+    let set = session.client.query_typed(text, &[(&before, Type::TEXT)]).await;
+    set.map(|_| ()).map_err(|cause| error("cannot set up the session", &cause))
 }
 
 /// Writes the progress to the ledger.

@@ -4,31 +4,36 @@
 use std::time::SystemTime;
 
 use crate::database::Job;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Outcome, Progress, now_ms};
-use crate::sql::{Script, Statement, Step, words};
+use crate::sql::{Dialect, Script, Statement, Step, touched, words};
 use crate::watch::Event;
 
-use super::checks;
 use super::session::{PostgresqlSession, go_on};
 use super::statement::{alone, is_one_transaction, sets};
 use super::{backfill, resume};
+use super::{checks, predict};
+
+/// Of longer scripts nobody looks at single steps, and each estimate costs as much as a small statement.
+const MOST_ESTIMATES: usize = 100;
 
 impl PostgresqlSession {
     /// Runs a script from where the entry stands.
     pub(super) async fn script(&mut self, job: &mut Job<'_>, script: &Script) -> Result<()> {
         self.reset(job).await?;
-        if is_one_transaction(script) && job.entry.progress.is_untouched() {
+        if is_one_transaction(script) && job.entry.progress.is_untouched() && !checks::has_copies(job) {
             return self.whole(job, script).await;
         }
-        self.set_again(job, script).await?;
+        let setters = Setters::of(script);
+        self.set_again(job, &setters).await?;
         let first = usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX);
         for (index, step) in script.steps.iter().enumerate().skip(first) {
             go_on(job)?;
             match step {
                 Step::Backfill(step) => backfill::run(self, job, index, step).await?,
                 Step::Statement(statement) => {
-                    let told = Told::start(job, index, statement);
+                    let expected = self.estimate(script, &statement.text, false).await?;
+                    let told = Told::start(job, index, statement, expected);
                     let done = match alone(&statement.text, script.transaction) {
                         Some(alone) => resume::run(self, job, statement, &alone).await,
                         None => self.step(job, statement).await,
@@ -37,9 +42,7 @@ impl PostgresqlSession {
                 }
             }
             // The ledger is written as who we are, the steps are run as who they say.
-            if script.steps.iter().any(|step| matches!(step, Step::Statement(statement) if sets(&statement.text))) {
-                self.set_again(job, script).await?;
-            }
+            self.set_again(job, &setters).await?;
         }
         self.checked(job).await
     }
@@ -71,7 +74,8 @@ impl PostgresqlSession {
         for (index, step) in script.steps.iter().enumerate() {
             let Step::Statement(statement) = step else { continue };
             go_on(job)?;
-            let told = Told::start(job, index, statement);
+            let expected = self.estimate(script, &statement.text, true).await?;
+            let told = Told::start(job, index, statement, expected);
             let done = self.counted(job, statement, &mut progress).await;
             told.end(job, done)?;
             progress.step += 1;
@@ -112,6 +116,27 @@ impl PostgresqlSession {
         }
     }
 
+    /// Rows that a statement will touch, as the planner thinks; what cannot be explained just has no estimate.
+    async fn estimate(&self, script: &Script, text: &str, in_transaction: bool) -> Result<Option<u64>> {
+        let changes = matches!(&*words::verb(text), "insert" | "update" | "delete" | "merge");
+        if !changes || script.steps.len() > MOST_ESTIMATES {
+            return Ok(None);
+        }
+        // Rows that are written out need no estimate.
+        if touched::rows(text, Dialect::Postgresql).is_some_and(|rows| words::verb(&rows) == "values") {
+            return Ok(None);
+        }
+        let doing = "cannot have the statement estimated";
+        if in_transaction {
+            self.execute(doing, "SAVEPOINT estimating").await?;
+        }
+        let estimated = predict::explain(&self.client, text).await;
+        if in_transaction {
+            self.execute(doing, "ROLLBACK TO estimating; RELEASE estimating").await?;
+        }
+        Ok(estimated.ok().flatten())
+    }
+
     async fn counted(&self, job: &Job<'_>, statement: &Statement, progress: &mut Progress) -> Result<()> {
         let rows = self.statement(job, &statement.text).await?;
         if let (true, Some(place)) = (rows > 0, words::place(&statement.text)) {
@@ -123,6 +148,7 @@ impl PostgresqlSession {
 
     /// The checks and the ledger's last word, when all steps are done.
     pub(super) async fn checked(&self, job: &mut Job<'_>) -> Result<()> {
+        checks::copies(job).await?;
         let mut attempt = 1;
         loop {
             let ended = job.entry.ended(Outcome::Success, now_ms());
@@ -147,16 +173,25 @@ impl PostgresqlSession {
     }
 
     /// What the steps before this one have set in the session, which a new session does not have.
-    async fn set_again(&self, job: &Job<'_>, script: &Script) -> Result<()> {
-        for step in script.steps.iter().take(usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX)) {
-            match step {
-                Step::Statement(statement) if sets(&statement.text) => {
-                    self.execute("cannot set again what an earlier step has set", &statement.text).await?;
-                }
-                _ => {}
-            }
+    async fn set_again(&self, job: &Job<'_>, setters: &Setters<'_>) -> Result<()> {
+        let done = usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX);
+        for (_, text) in setters.0.iter().take_while(|(index, _)| *index < done) {
+            self.execute("cannot set again what an earlier step has set", text).await?;
         }
         Ok(())
+    }
+}
+
+/// The steps that set something in the session, with their places.
+struct Setters<'a>(Vec<(usize, &'a str)>);
+
+impl<'a> Setters<'a> {
+    fn of(script: &'a Script) -> Self {
+        let setter = |(index, step): (usize, &'a Step)| match step {
+            Step::Statement(statement) if sets(&statement.text) => Some((index, statement.text.as_str())),
+            _ => None,
+        };
+        Self(script.steps.iter().enumerate().filter_map(setter).collect())
     }
 }
 
@@ -187,11 +222,11 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn start(job: &Job<'_>, index: usize, statement: &Statement) -> Self {
+    fn start(job: &Job<'_>, index: usize, statement: &Statement, expected: Option<u64>) -> Self {
         let what = words::what(&statement.text);
         let place = words::place(&statement.text);
         let at = format!("step {} ({what}, line {})", index + 1, statement.line);
-        Self::begin(job, index, what, at, place.as_deref(), None)
+        Self::begin(job, index, what, at, place.as_deref(), expected)
     }
 
     pub(super) fn begin(
@@ -217,6 +252,10 @@ impl Told {
             started: self.started,
             error: code.as_deref(),
         });
-        done.map_err(|failed| failed.at(&self.at))
+        // Of the last two the step is not the cause.
+        done.map_err(|failed| match failed.kind {
+            Kind::LockLost | Kind::Cancelled => failed,
+            _ => failed.at(&self.at),
+        })
     }
 }

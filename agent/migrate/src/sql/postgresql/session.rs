@@ -25,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The lock and its connection.
 pub(super) struct PostgresqlSession {
     pub(super) connector: Connector,
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) pid: i32,
     pub(super) place: Place,
     pub(super) token: i64,
@@ -38,7 +38,7 @@ impl PostgresqlSession {
     /// within seconds that whoever runs a long statement is gone, and ends it.
     pub(super) async fn reset(&self, job: &Job<'_>) -> Result<()> {
         let text = format!(
-            "RESET SESSION AUTHORIZATION; RESET ALL; SET statement_timeout = 0; SET lock_timeout = {}; \
+            "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET statement_timeout = 0; SET lock_timeout = {}; \
              SET idle_in_transaction_session_timeout = 0; SET client_min_messages = warning; \
              SET standard_conforming_strings = on; \
              SELECT set_config(name, '5s', false) FROM pg_settings WHERE name = 'client_connection_check_interval'",
