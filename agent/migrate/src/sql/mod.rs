@@ -8,6 +8,7 @@ pub mod backfill;
 pub mod compare;
 pub mod file;
 pub mod lex;
+pub mod mysql;
 pub mod lint;
 pub mod postgresql;
 mod record;
