@@ -11,6 +11,8 @@
 #[cfg(test)]
 mod mongodb;
 #[cfg(test)]
+mod mysql;
+#[cfg(test)]
 mod postgresql;
 #[cfg(test)]
 mod runner;

@@ -7,6 +7,7 @@ mod answer;
 pub mod backfill;
 pub mod file;
 pub mod lex;
+pub mod mysql;
 pub mod lint;
 pub mod postgresql;
 mod record;
