@@ -6,7 +6,7 @@ use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::ledger::LEDGER;
 use crate::mongodb;
-use crate::sql::{postgresql, sqlite};
+use crate::sql::{mysql, postgresql, sqlite};
 
 /// What may be said beside the URL.
 #[derive(Clone, Default)]
@@ -40,6 +40,9 @@ pub fn open(url: &str, settings: Settings) -> Result<Box<dyn Database>> {
                 ca_file: settings.ca_file,
                 ledger,
             })
+        }
+        "mysql" | "mariadb" => {
+            mysql::open(mysql::Settings { url: url.to_owned(), ca_file: settings.ca_file, ledger: settings.ledger })
         }
         "sqlite" => {
             let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
