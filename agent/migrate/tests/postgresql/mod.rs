@@ -2,6 +2,7 @@
 
 mod apply;
 mod backfill;
+mod conventions;
 mod kill;
 mod lock;
 mod plugin;
