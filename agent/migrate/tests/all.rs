@@ -9,6 +9,8 @@
 )]
 
 #[cfg(test)]
+mod directories;
+#[cfg(test)]
 mod mongodb;
 #[cfg(test)]
 mod mysql;

@@ -123,7 +123,11 @@ pub(crate) fn options() -> Options {
 impl Stage {
     /// For the migrations of a directory.
     pub(crate) fn new(database: Box<dyn Database>, directory: &Path) -> Self {
-        let read = catalog::read(directory, database.system(), &CatalogOptions::default());
+        Self::with(database, directory, &CatalogOptions::default())
+    }
+
+    pub(crate) fn with(database: Box<dyn Database>, directory: &Path, options: &CatalogOptions) -> Self {
+        let read = catalog::read(directory, database.system(), options);
         let catalog = read.unwrap_or_else(|findings| panic!("{}: {findings:?}", directory.display()));
         Self::of(database, catalog.migrations)
     }
