@@ -19,6 +19,7 @@ use super::ledger::{Tables, odd};
 use super::second::Second;
 use crate::database::Keeper;
 use crate::error::Result;
+use crate::failpoints::hit;
 use crate::sql::record::lost;
 
 /// How long a connection that was ended may take to be gone.
@@ -51,6 +52,7 @@ pub(super) async fn take(conn: &mut Conn, tables: &Tables, who: &str, lease: Dur
     conn.query_drop("START TRANSACTION").await.map_err(doing)?;
     let taken = within(conn, tables, who, lease).await;
     let end = if matches!(taken, Ok(Taken::Ours(_))) { "COMMIT" } else { "ROLLBACK" };
+    hit("migrate_lease_taken");
     let ended = conn.query_drop(end).await.map_err(doing);
     match (&taken, ended) {
         (Ok(_), Err(unended)) => Err(unended),

@@ -13,6 +13,7 @@ use super::manner::{Manner, Stretch, is_several, manner, stretches};
 use super::session::{MysqlSession, go_on};
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::{Direction, Outcome, now_ms};
 use crate::migration::Check;
 use crate::sql::{Backfill, Script, Statement, Step, words};
@@ -203,6 +204,7 @@ impl MysqlSession {
                 // Not in the ledger: then not begun.
                 self.note(&entry).await.inspect_err(|_| clear(job))?;
             }
+            hit("migrate_begun");
             if opaque {
                 // What it changes in rows is rolled back if it does not come to its end.
                 self.begin().await?;
@@ -233,6 +235,7 @@ impl MysqlSession {
 
     /// Notes that the statement that was begun is done.
     async fn done(&mut self, job: &mut Job<'_>, opaque: bool) -> Result<()> {
+        hit("migrate_carried_out");
         let before = job.entry.progress.clone();
         clear(job);
         job.entry.progress.step += 1;

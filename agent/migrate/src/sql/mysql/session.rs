@@ -16,6 +16,7 @@ use super::second::Second;
 use super::{activity, lent};
 use crate::database::{Job, Keeper, Session};
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::{Entry, Id};
 use crate::migration::Body;
 use crate::sql::Dialect;
@@ -136,7 +137,10 @@ impl MysqlSession {
         let (tables, token) = (self.tables.clone(), self.token);
         let conn = self.conn()?;
         tables.fence(conn, token).await?;
-        conn.query_drop("COMMIT").await.map_err(|cause| commit_error(&cause))
+        hit("migrate_before_commit");
+        let committed = conn.query_drop("COMMIT").await;
+        hit("migrate_after_commit");
+        committed.map_err(|cause| commit_error(&cause))
     }
 
     /// Rolls back whatever there is.

@@ -14,6 +14,7 @@ use tokio_postgres::types::Type;
 
 use crate::database::Keeper;
 use crate::error::{Error, Result};
+use crate::failpoints::hit;
 
 use super::client::error;
 use super::ledger::{Place, lost};
@@ -42,6 +43,7 @@ pub(super) async fn take(client: &Client, place: &Place, who: &str, lease: Durat
     client.batch_execute(begin).await.map_err(|cause| error("cannot look at the lock", &cause))?;
     let taken = within(client, place, who, lease).await;
     let end = if matches!(taken, Ok(Taken::Ours(_))) { "COMMIT" } else { "ROLLBACK" };
+    hit("migrate_lease_taken");
     let ended = client.batch_execute(end).await.map_err(|cause| error("cannot take the lock", &cause));
     match (&taken, ended) {
         (Ok(_), Err(unended)) => Err(unended),

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::{Entry, Progress, now_ms};
 use crate::sql::{Dialect, Statement, backfill::quote, words};
 
@@ -42,11 +43,13 @@ pub(super) async fn run(
         let before = indexes(session, alone).await?;
         let begun = Progress { begun: true, note: Some(json!({ "indexes": before })), ..job.entry.progress.clone() };
         note(session, job, begun).await?;
+        hit("migrate_begun");
         let began = now_ms();
         let patient = patient(session, alone).await?;
         let done = session.statement(job, &statement.text).await;
         match done {
             Ok(rows) => {
+                hit("migrate_carried_out");
                 impatient(session, patient).await?;
                 let mut done = next(&job.entry.progress);
                 if let (true, Some(place)) = (rows > 0, words::place(&statement.text)) {

@@ -9,6 +9,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::{Direction, Entry};
 use crate::sql::words;
 use crate::watch::Event;
@@ -73,10 +74,10 @@ impl PostgresqlSession {
 
     /// Commits, the statement of the ledger being in it.
     pub(super) async fn commit(&self) -> Result<()> {
-        self.connector
-            .guarded(&self.client, self.client.batch_execute("COMMIT"))
-            .await
-            .map_err(|cause| commit_error(&cause))
+        hit("migrate_before_commit");
+        let committed = self.connector.guarded(&self.client, self.client.batch_execute("COMMIT")).await;
+        hit("migrate_after_commit");
+        committed.map_err(|cause| commit_error(&cause))
     }
 
     /// Has the ledger say, in the transaction there is, that the migration is over.

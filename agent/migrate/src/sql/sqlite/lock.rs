@@ -15,6 +15,7 @@ use super::session::SqliteSession;
 use super::{blocking, file};
 use crate::database::{Attempt, Keeper};
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::now_ms;
 
 /// How long it waits for another writer: whoever asks again does so soon.
@@ -33,6 +34,7 @@ pub(super) fn take(path: &Path, tables: &Tables, who: &str, lease: Duration) -> 
     }
     let taken = within(&connection, tables, who, lease);
     let end = if matches!(taken, Ok(Ok(_))) { "COMMIT" } else { "ROLLBACK" };
+    hit("migrate_lease_taken");
     if let Err(cause) = connection.execute_batch(end) {
         let error = error("cannot take the lock", &cause);
         let _ = connection.execute_batch("ROLLBACK");

@@ -17,6 +17,7 @@ use super::run::Run;
 use super::{blocking, file};
 use crate::database::{Job, Keeper, Session};
 use crate::error::{Error, Kind, Result};
+use crate::failpoints::hit;
 use crate::ledger::{Entry, Id, Progress};
 use crate::migration::Body;
 use crate::watch::Event;
@@ -64,9 +65,11 @@ impl Hold {
 
     /// Commits, with the lease extended. After an error nothing of the transaction is there.
     pub(super) fn commit(&self, connection: &Connection) -> Result<()> {
+        hit("migrate_before_commit");
         let committed = self
             .renew(connection)
             .and_then(|()| connection.execute_batch("COMMIT").map_err(|cause| error("cannot commit", &cause)));
+        hit("migrate_after_commit");
         match committed {
             Ok(()) => self.writing.store(false, Ordering::SeqCst),
             Err(_) => self.roll_back(connection),
