@@ -244,11 +244,14 @@ fn a_full_disk_on_log_and_outputs_does_not_stop_a_migration() {
     assert_eq!(ran.err.matches("/dev/full cannot be written").count(), 1, "told once: {}", ran.err);
 }
 
+/// What was sent where.
+type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// A collector that keeps what it is sent, by path.
-fn collector() -> (String, Arc<Mutex<Vec<(String, Vec<u8>)>>>) {
+fn collector() -> (String, Kept) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let kept: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+    let kept = Kept::default();
     let into = Arc::clone(&kept);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
