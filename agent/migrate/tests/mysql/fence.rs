@@ -348,13 +348,19 @@ async fn a_definition_whose_runner_was_killed_is_ended_before_it_is_run_again() 
 
 #[tokio::test]
 async fn how_far_a_definition_is_is_told_while_it_runs() {
-    let scene = Scene::with_rows("measured", 400_000).await;
+    let scene = Scene::with_rows("measured", 800_000).await;
     let migrations = directory(&[(
         "1_a.sql",
         "ALTER TABLE t ADD COLUMN m varchar(200) DEFAULT 'x', ADD KEY (n, m), ALGORITHM = COPY;",
     )]);
     let stage = scene.stage(migrations.path());
     stage.must_up().await;
-    assert!(stage.heard.has("measured alter table t: copy to tmp table, stage 1 of 2"), "{:#?}", stage.heard.lines());
+    // Which of the two stages is seen is a matter of speed.
+    let lines = stage.heard.lines();
+    let measured = lines
+        .iter()
+        .position(|line| line.starts_with("measured alter table t: ") && line.ends_with("of 2"))
+        .unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(lines.iter().skip(measured).any(|line| line == "step ended: alter table t well"), "{lines:#?}");
     scene.close().await;
 }
