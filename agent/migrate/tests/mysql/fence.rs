@@ -308,3 +308,59 @@ async fn a_runner_that_is_killed_leaves_what_the_next_goes_on_from() {
     assert_eq!(scene.number("SELECT count(*) * 100 + sum(n) FROM b").await, 104);
     scene.close().await;
 }
+
+#[tokio::test]
+async fn a_definition_whose_runner_was_killed_is_ended_before_it_is_run_again() {
+    let scene = Scene::with_rows("ddl", 400_000).await;
+    scene
+        .run("ALTER TABLE t ADD COLUMN text varchar(100) NOT NULL DEFAULT 'some words that make the rows longer'")
+        .await;
+    let migrations =
+        directory(&[("1_a.sql", "ALTER TABLE t ADD COLUMN m int, ALGORITHM = COPY; UPDATE t SET m = 1 WHERE id = 1;")]);
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "mysql::fence::runs_until_it_is_killed", "--ignored"])
+        .env(
+            "MARIADB_URL",
+            scene.url(&crate::support::setting("MARIADB_USER"), &crate::support::setting("MARIADB_PASSWORD")),
+        )
+        .env("MARIADB_MIGRATIONS", migrations.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let at_it =
+        "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE 'copy to tmp%'";
+    let mut looks = 0;
+    while scene.number(at_it).await == 0 {
+        looks += 1;
+        assert!(looks < 1_000, "the statement was never seen at work");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(scene.number(at_it).await, 1, "the server goes on without its client");
+    let stage = scene.stage(migrations.path());
+    assert_eq!(stage.must_up().await, ["1"]);
+    assert_eq!(scene.number("SELECT sum(m) FROM t").await, 1);
+    assert_eq!(scene.database().ledger().await.unwrap()[0].attempts, 2);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn how_far_a_definition_is_is_told_while_it_runs() {
+    let scene = Scene::with_rows("measured", 800_000).await;
+    let migrations = directory(&[(
+        "1_a.sql",
+        "ALTER TABLE t ADD COLUMN m varchar(200) DEFAULT 'x', ADD KEY (n, m), ALGORITHM = COPY;",
+    )]);
+    let stage = scene.stage(migrations.path());
+    stage.must_up().await;
+    // Which of the two stages is seen is a matter of speed.
+    let lines = stage.heard.lines();
+    let measured = lines
+        .iter()
+        .position(|line| line.starts_with("measured alter table t: ") && line.ends_with("of 2"))
+        .unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(lines.iter().skip(measured).any(|line| line == "step ended: alter table t well"), "{lines:#?}");
+    scene.close().await;
+}

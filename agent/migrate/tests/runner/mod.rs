@@ -32,6 +32,9 @@ pub(crate) fn convention(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conventions").join(name)
 }
 
+/// Called with what is told.
+type Then = Box<dyn FnMut(&str) + Send>;
+
 /// What was told, in words.
 #[derive(Default)]
 pub(crate) struct Heard {
@@ -39,7 +42,7 @@ pub(crate) struct Heard {
     /// Rows committed.
     committed: Mutex<u64>,
     /// Called with each event's word.
-    on: Mutex<Option<Box<dyn FnMut(&str) + Send>>>,
+    on: Mutex<Option<Then>>,
 }
 
 impl Heard {
