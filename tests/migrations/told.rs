@@ -349,7 +349,7 @@ async fn an_agent_applies_at_the_start_and_then_shows_what_others_do() {
     shop.file("0003_more.yaml", "steps:\n  - backfill: {table: orders, key: [id], set: 'n = n + 1'}\n");
     agent.until("a new file", states(expect(&[("1", "applied"), ("2", "applied"), ("3", "pending")]))).await;
     let file = shop.root.path().join("watcher.yaml");
-    let arguments = ["migrate", "up", "--config", file.to_str().unwrap(), "--name", "shop", "--chunk", "10"];
+    let arguments = ["migrate", "up", "--config", file.to_str().unwrap(), "--name", "shop", "--chunk", "1"];
     let mut other = std::process::Command::new(crate::support::agent::binary())
         .args(arguments)
         .stdout(std::process::Stdio::null())

@@ -8,6 +8,7 @@ use whimbrel_migrate::connect;
 use whimbrel_migrate::database::{Database, System};
 use whimbrel_migrate::engine::Runner;
 use whimbrel_migrate::error::{Finding, Result};
+use whimbrel_migrate::plan::Policy;
 use whimbrel_migrate::program::Programs;
 use whimbrel_migrate::watch::Watchers;
 
@@ -44,10 +45,12 @@ pub fn runner(
     programs: Arc<dyn Programs>,
     watch: Watchers,
 ) -> Runner {
+    // Flyway's users leave numbers out, and Flyway says nothing to it.
+    let gaps = config.policy.gaps || catalog.form == Some(catalog::Form::Flyway);
     Runner {
         database,
         migrations: catalog.migrations,
-        policy: config.policy,
+        policy: Policy { gaps, ..config.policy },
         options: config.options.clone(),
         programs,
         watch,
