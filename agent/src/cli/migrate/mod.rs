@@ -1,5 +1,5 @@
 //! `whimbrel migrate up|down|status|plan|validate|repair|new`: versioned migrations of one database. One file a verb; what all
-//! have in common, from arguments to a runner that is watched, is in [`session`].
+//! have in common, from arguments to a runner that is watched, is in `session`.
 //!
 //! Results go to `out`, progress and what is wrong to standard error; with `--format json` everything goes to `out`, an object
 //! a line.
