@@ -213,7 +213,7 @@ fn every_way_to_end_has_its_exit_status_and_says_what_to_do() {
 #[test]
 fn a_runner_that_finds_the_lock_taken_says_by_whom_and_gives_up_in_time() {
     let shop = Shop::with_backfill();
-    let mut first = shop.start(&["up", "--chunk", "50"], &[]);
+    let mut first = shop.start(&["up", "--chunk", "5"], &[]);
     let ((), rest) =
         line(&mut first, |line| line.contains("applying").then_some(()).filter(|()| line.starts_with('2')));
     let ran = shop.run(&["up", "--wait", "0s"]);
