@@ -4,6 +4,8 @@
 pub mod connectors;
 #[path = "../../src/config/invalid.rs"]
 pub mod invalid;
+#[path = "../../src/config/migrations.rs"]
+pub mod migrations;
 #[path = "../../src/config/opaque.rs"]
 pub mod opaque;
 #[path = "../../src/config/raw.rs"]
