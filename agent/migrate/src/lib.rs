@@ -32,6 +32,7 @@ pub mod plan;
 pub mod program;
 pub mod sql;
 pub mod throttle;
+pub mod tls;
 pub mod verify;
 pub mod version;
 pub mod watch;

@@ -1,7 +1,5 @@
 //! A side in PostgreSQL: one read-only transaction, in which rows are hashed by the server or read as text.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use tokio_postgres::types::ToSql;
@@ -15,6 +13,7 @@ use super::plan::{Column, Field, Shape, Task};
 use super::value::{Class, Value};
 use crate::database::System;
 use crate::error::{Error, Kind, Result};
+use crate::tls::{Trusted, client_config};
 
 /// Settings on which the text of values depends, so that both servers write them alike.
 const SESSION: &str =
@@ -69,17 +68,11 @@ fn failed(doing: &str, cause: &tokio_postgres::Error) -> Error {
 
 async fn connect(config: &Config, place: &str) -> Result<Client> {
     let doing = format!("cannot connect to read the {place}");
-    let mut roots = rustls::RootCertStore::empty();
-    if config.get_ssl_mode() != tokio_postgres::config::SslMode::Disable {
-        // Certificates the library cannot read are left out, as browsers do.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| super::failed(Kind::Connection, "tls".into(), &doing, error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let trusted = match config.get_ssl_mode() {
+        tokio_postgres::config::SslMode::Disable => Trusted::Nobody,
+        _ => Trusted::System,
+    };
+    let tls = client_config(trusted).map_err(|what| super::failed(Kind::Connection, "tls".into(), &doing, what))?;
     let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
     let (client, connection) = config.connect(tls).await.map_err(|error| failed(&doing, &error))?;
     // Ends by itself when the client is dropped or the connection breaks; calls of the client get its errors.

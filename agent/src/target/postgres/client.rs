@@ -1,14 +1,13 @@
 //! Connects, and says what kind a PostgreSQL error is.
 
 use std::io;
-use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::runtime::tls::Handshake;
+use crate::runtime::tls::{Handshake, Trusted, client_config};
 use crate::target::error::{ErrorKind, TargetError};
 
 use super::config::{Settings, parse};
@@ -55,28 +54,12 @@ pub(super) async fn connect(settings: &Settings) -> Result<Client, TargetError> 
 }
 
 fn tls(settings: &Settings, mode: SslMode) -> Result<ClientConfig, TargetError> {
-    let failed = |what: String| TargetError::new(ErrorKind::Unsupported, what);
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &settings.ca_file {
-        use rustls::pki_types::CertificateDer;
-        use rustls::pki_types::pem::PemObject;
-        let unreadable = |e: &dyn std::fmt::Display| failed(format!("cannot read `{}`: {e}", path.display()));
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(&e))?;
-        for certificate in certificates {
-            roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
-        }
-        if roots.is_empty() {
-            return Err(failed(format!("`{}` holds no certificate", path.display())));
-        }
-    } else if mode != SslMode::Disable {
-        // Certificates the library cannot read are left out, as browsers do.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| failed(format!("cannot set up TLS: {e}")))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let trusted = match &settings.ca_file {
+        Some(path) => Trusted::File(path),
+        None if mode == SslMode::Disable => Trusted::Nobody,
+        None => Trusted::System,
+    };
+    client_config(trusted).map_err(|what| TargetError::new(ErrorKind::Unsupported, what))
 }
 
 /// The error with its kind. `doing` must hold no row values.

@@ -4,15 +4,15 @@
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{Error, Kind, Result};
+use crate::tls::{Handshake, Trusted, client_config};
 
 use super::conditions;
 
@@ -118,28 +118,12 @@ impl Drop for Guard {
 }
 
 fn tls(ca_file: Option<&PathBuf>, mode: SslMode) -> Result<ClientConfig> {
-    let failed = |what: String| Error::refused(what, "name a file of PEM certificates");
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca_file {
-        use rustls::pki_types::CertificateDer;
-        use rustls::pki_types::pem::PemObject;
-        let unreadable = |e: &dyn std::fmt::Display| failed(format!("cannot read `{}`: {e}", path.display()));
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(&e))?;
-        for certificate in certificates {
-            roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
-        }
-        if roots.is_empty() {
-            return Err(failed(format!("`{}` holds no certificate", path.display())));
-        }
-    } else if mode != SslMode::Disable {
-        // Certificates the library cannot read are left out, as browsers do.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| failed(format!("cannot set up TLS: {e}")))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let trusted = match ca_file {
+        Some(path) => Trusted::File(path),
+        None if mode == SslMode::Disable => Trusted::Nobody,
+        None => Trusted::System,
+    };
+    client_config(trusted).map_err(|what| Error::refused(what, "name a file of PEM certificates"))
 }
 
 /// The error with its kind and name. `doing` must hold no row values; it may be empty.
@@ -210,19 +194,16 @@ fn without_code(cause: &tokio_postgres::Error) -> (Kind, &'static str) {
 
 /// What mends a TLS handshake that failed, by the words of the library.
 fn handshake_remedy(told: &str) -> Option<&'static str> {
-    let has = |word: &str| told.contains(word);
-    if has("UnknownIssuer") || has("CaUsedAsEndEntity") {
-        Some(
+    match Handshake::told_by(told)? {
+        Handshake::UnknownAuthority => Some(
             "no authority that is trusted here signed the server's certificate: name the file of one that did as CA file",
-        )
-    } else if has("not valid for name") {
-        Some("the server's certificate is for another name: write the host in the URL as the certificate has it")
-    } else if has("expired") {
-        Some("the server's certificate is over: renew it at the server")
-    } else if has("does not support TLS") {
-        Some("the server speaks no TLS: `sslmode=disable` in the URL goes without")
-    } else {
-        None
+        ),
+        Handshake::OtherName => {
+            Some("the server's certificate is for another name: write the host in the URL as the certificate has it")
+        }
+        Handshake::Expired => Some("the server's certificate is over: renew it at the server"),
+        Handshake::NoTls => Some("the server speaks no TLS: `sslmode=disable` in the URL goes without"),
+        Handshake::NotYetValid | Handshake::Unverified | Handshake::ClientCertificate => None,
     }
 }
 
