@@ -3,6 +3,7 @@
 //! A command gets its arguments and gives an [`Exit`]; it prints results on standard output and what is wrong on standard
 //! error. Errors that a command does not explain itself come back as `anyhow` errors and are printed once, in `main`.
 
+mod around;
 pub mod config;
 pub mod connectors;
 pub mod dead_letters;

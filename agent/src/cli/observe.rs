@@ -18,17 +18,16 @@ use whimbrel_migrate::database::Database;
 use whimbrel_migrate::observe::{self, Observed, Patterns, Settings, Streams};
 
 use super::Exit;
-use super::migrate::{DATABASE, warn_of_password};
+use super::around::{Around, DATABASE, database_url};
 use crate::config::units::Millis;
-use crate::config::{self, AgentConfig, raw};
+use crate::config::{self, AgentConfig};
 use crate::export::http::{Surface, serve};
-use crate::export::{ExportConfig, OtlpConfig};
 use crate::migrations::{log, watchers};
-use crate::runtime::logging::escaped;
+use crate::runtime::logging::{chain, escaped};
 use crate::runtime::lossy::Lossy;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::tasks::{Kind, Tasks};
-use crate::runtime::telemetry::{LogConfig, Telemetry};
+use crate::runtime::telemetry::Telemetry;
 use crate::runtime::tls;
 use crate::stats::MigrationBoard;
 
@@ -104,13 +103,6 @@ fn id(text: &str) -> Result<String, String> {
     }
 }
 
-/// What is exported, and how.
-struct Around {
-    name: String,
-    log: LogConfig,
-    export: ExportConfig,
-}
-
 /// Runs the command and gives its exit status.
 ///
 /// # Errors
@@ -156,40 +148,14 @@ fn settle(args: &ObserveArgs) -> Result<(Around, Settings), String> {
     Ok((around, settings))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
-}
-
 fn around(file: Option<&Path>) -> Result<Around, String> {
-    let mut around = match file {
-        Some(file) => {
-            let loaded = config::load(file).map_err(|report| report.to_string())?;
-            let AgentConfig { name, log, export, .. } = loaded.config;
-            Around { name, log, export }
-        }
-        None => {
-            let default = raw::Config::default();
-            Around {
-                name: config::host_name(),
-                log: LogConfig::new(&default.log).map_err(|invalid| invalid.to_string())?,
-                export: ExportConfig::new(&default.http, None, &default.metrics)
-                    .map_err(|invalid| invalid.to_string())?,
-            }
-        }
-    };
-    if around.export.otlp.is_none() {
-        around.export.otlp = OtlpConfig::from_environment(|name| std::env::var(name).ok())
-            .map_err(|invalid| format!("the variable {invalid}"))?;
-    }
-    Ok(around)
+    let Some(file) = file else { return Around::bare() };
+    let AgentConfig { name, log, export, .. } = config::load(file).map_err(|report| report.to_string())?.config;
+    Around { name, log, export }.with_environment()
 }
 
 fn database(args: &ObserveArgs) -> Result<Option<Arc<dyn Database>>, String> {
-    if let Some(url) = &args.database {
-        warn_of_password(url);
-    }
-    let variable = || std::env::var(DATABASE).ok().filter(|url| !url.is_empty());
-    let Some(url) = args.database.clone().or_else(variable) else { return Ok(None) };
+    let Some(url) = database_url(args.database.as_deref()) else { return Ok(None) };
     let settings = connect::Settings { ca_file: args.ca_file.clone(), ..connect::Settings::default() };
     connect::open(&url, settings).map(|database| Some(Arc::from(database))).map_err(|error| error.to_string())
 }
@@ -202,13 +168,7 @@ async fn observed(args: &ObserveArgs, around: &Around, settings: Settings) -> an
     let watch = watchers("", &telemetry.instruments, &board, &telemetry.traces, None);
     let tasks = Tasks::new(shutdown);
     if let Some(address) = args.listen {
-        let surface = Surface {
-            name: around.name.as_str().into(),
-            started_at_ms: telemetry.instruments.now_ms(),
-            instruments: telemetry.instruments.clone(),
-            scrape: telemetry.scrape.clone(),
-            control: None,
-        };
+        let surface = Surface::new(&around.name, &telemetry.instruments, &telemetry.scrape);
         let server = serve(address, surface).await?;
         tasks.spawn(Kind::SERVICE, "http", async move { server.run(std::future::pending()).await.map_err(Into::into) });
     }

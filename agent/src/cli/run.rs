@@ -26,7 +26,6 @@ use crate::runtime::shutdown::{Shutdown, on_signals};
 use crate::runtime::tasks::{Kind, OnError, OnShutdown, Tasks};
 use crate::runtime::telemetry::Telemetry;
 use crate::runtime::tls;
-use crate::source::kafka::watch::now_ms;
 use crate::stats::{ConnectorBoard, Instruments, MigrationBoard, Observer};
 use crate::target::{Target, mongodb, postgres, sqlite, stdout};
 use crate::transform::{self, Reloads};
@@ -88,11 +87,8 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
     });
     let (control, orders) = control();
     let surface = Surface {
-        name: config.name.as_str().into(),
-        started_at_ms: now_ms(),
-        instruments: telemetry.instruments.clone(),
-        scrape: telemetry.scrape.clone(),
         control: Some(control.clone()),
+        ..Surface::new(&config.name, &telemetry.instruments, &telemetry.scrape)
     };
     let server = serve(config.export.listen, surface).await?;
     let until = shutdown.clone();

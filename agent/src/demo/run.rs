@@ -114,13 +114,7 @@ pub async fn run(
     let tasks = Tasks::new(shutdown.clone());
     let signals = shutdown.clone();
     tasks.spawn(Kind::SERVICE, "signals", async move { on_signals(signals).await.map_err(Into::into) });
-    let surface = Surface {
-        name: config.name.as_str().into(),
-        started_at_ms: now_ms(),
-        instruments: telemetry.instruments.clone(),
-        scrape: telemetry.scrape.clone(),
-        control: None,
-    };
+    let surface = Surface::new(&config.name, &telemetry.instruments, &telemetry.scrape);
     let server = serve(config.export.listen, surface).await?;
     let address = server.address();
     // Not the token: the pages answer until the proof is made.

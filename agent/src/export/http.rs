@@ -60,6 +60,20 @@ pub struct Surface {
     pub control: Option<Control>,
 }
 
+impl Surface {
+    /// The surface of a process that starts now and takes no orders.
+    #[must_use]
+    pub fn new(name: &str, instruments: &Instruments, scrape: &Scrape) -> Self {
+        Self {
+            name: name.into(),
+            started_at_ms: instruments.now_ms(),
+            instruments: instruments.clone(),
+            scrape: scrape.clone(),
+            control: None,
+        }
+    }
+}
+
 /// A bound endpoint that does not answer yet.
 #[derive(Debug)]
 pub struct Server {

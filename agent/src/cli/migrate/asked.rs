@@ -9,16 +9,15 @@ use whimbrel_migrate::migration::Copies;
 use whimbrel_migrate::verify::Endpoint;
 
 use super::outcome::Stop;
+use crate::cli::around::{Around, database_url};
 use crate::config::plugins::PluginsConfig;
 use crate::config::secret::Secret;
 use crate::config::units::Millis;
 use crate::config::{self, AgentConfig, raw};
-use crate::export::{ExportConfig, OtlpConfig};
+use crate::export::ExportConfig;
 use crate::migrations::config::{DatabaseConfig, MigrationsConfig, check_placeholder};
 use crate::runtime::telemetry::LogConfig;
 
-/// The variable that may hold the URL.
-pub(in crate::cli) const DATABASE: &str = "WHIMBREL_DATABASE";
 /// Where log lines go when nobody says.
 const LOG_FILE: &str = "migrations.log";
 
@@ -182,33 +181,22 @@ impl Where {
     }
 
     fn of_command_line(&self) -> Result<Asked, Stop> {
-        let variable = || std::env::var(DATABASE).ok().filter(|url| !url.is_empty());
-        let Some(url) = self.database.clone().or_else(variable) else {
+        let Some(url) = database_url(self.database.as_deref()) else {
             let what = "no database is named; write --database URL, set WHIMBREL_DATABASE, or name a --config FILE";
             return Err(Stop::usage(what.to_owned()));
         };
-        if self.database.is_some() {
-            warn_of_password(&url);
-        }
         let directory = self.directory.clone().unwrap_or_else(|| PathBuf::from("migrations"));
-        let invalid = |invalid: config::invalid::Invalid| Stop::usage(invalid.to_string());
-        let default = raw::Config::default();
-        let mut export = ExportConfig::new(&default.http, None, &default.metrics).map_err(invalid)?;
-        export.otlp = environment()?;
+        let Around { name, log, export } = Around::bare().map_err(Stop::usage)?;
+        let plugins = PluginsConfig::try_from(&raw::Config::default().plugins);
         Ok(Asked {
             migrations: MigrationsConfig::bare("", directory, DatabaseConfig::of_url(Secret::new(url))),
             format: self.format,
-            name: config::host_name(),
-            log: LogConfig::new(&default.log).map_err(invalid)?,
+            name,
+            log,
             export,
-            plugins: PluginsConfig::try_from(&default.plugins).map_err(invalid)?,
+            plugins: plugins.map_err(|invalid| Stop::usage(invalid.to_string()))?,
         })
     }
-}
-
-fn environment() -> Result<Option<OtlpConfig>, Stop> {
-    OtlpConfig::from_environment(|name| std::env::var(name).ok())
-        .map_err(|invalid| Stop::usage(format!("the variable {invalid}")))
 }
 
 fn of_config(file: &std::path::Path, name: Option<&str>) -> Result<Asked, Stop> {
@@ -216,7 +204,7 @@ fn of_config(file: &std::path::Path, name: Option<&str>) -> Result<Asked, Stop> 
     if !loaded.report.findings().is_empty() {
         let _ = writeln!(std::io::stderr(), "{}", loaded.report);
     }
-    let AgentConfig { name: agent, mut export, log, plugins, migrations, .. } = loaded.config;
+    let AgentConfig { name: agent, export, log, plugins, migrations, .. } = loaded.config;
     let names = migrations.iter().map(|one| one.name.clone()).collect::<Vec<_>>().join(", ");
     let mut fitting: Vec<_> = migrations.into_iter().filter(|one| name.is_none_or(|name| one.name == name)).collect();
     let migrations = match (fitting.pop(), fitting.is_empty(), name) {
@@ -229,46 +217,7 @@ fn of_config(file: &std::path::Path, name: Option<&str>) -> Result<Asked, Stop> 
         }
         (None, ..) => return Err(Stop::usage(format!("{} has no section `migrations`", file.display()))),
     };
-    if export.otlp.is_none() {
-        export.otlp = environment()?;
-    }
-    Ok(Asked { migrations, format: Format::Text, name: agent, log, export, plugins })
-}
-
-/// Says so if a URL that came on the command line holds a password.
-pub(in crate::cli) fn warn_of_password(url: &str) {
-    if has_password(url) {
-        let _ = writeln!(
-            std::io::stderr(),
-            "whimbrel: a password on the command line can be seen by other users of this machine; WHIMBREL_DATABASE or a \
-             --config with ${{env:NAME}} keeps it"
-        );
-    }
-}
-
-/// Whether a URL holds a password, in its own place or among its parameters.
-fn has_password(url: &str) -> bool {
-    let authority = url.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
-    let inside = authority.and_then(|authority| authority.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'));
-    inside || url.contains("password=")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_in_urls_are_noticed() {
-        for (url, expect) in [
-            ("postgresql://me:secret@h/d", true),
-            ("mongodb://me:s@h1,h2/d?replicaSet=r", true),
-            ("postgresql://h/d?user=me&password=x", true),
-            ("postgresql://me@h/d", false),
-            ("mysql://h:3306/d", false),
-            ("mongodb://h/d?x=a:b@c", false),
-            ("sqlite:./a.db", false),
-        ] {
-            assert_eq!(has_password(url), expect, "{url}");
-        }
-    }
+    let around = Around { name: agent, log, export }.with_environment().map_err(Stop::usage)?;
+    let Around { name, log, export } = around;
+    Ok(Asked { migrations, format: Format::Text, name, log, export, plugins })
 }

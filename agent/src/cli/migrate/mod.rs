@@ -15,8 +15,6 @@ mod status;
 mod up;
 mod validate;
 
-pub(super) use asked::{DATABASE, warn_of_password};
-
 use std::io::Write;
 
 use clap::{Args, Subcommand};

@@ -91,13 +91,7 @@ where
         let tasks = Tasks::new(shutdown.clone());
         attend(&tasks, &shutdown, display.bar());
         if let Some(address) = listen {
-            let surface = Surface {
-                name: asked.name.as_str().into(),
-                started_at_ms: telemetry.instruments.now_ms(),
-                instruments: telemetry.instruments.clone(),
-                scrape: telemetry.scrape.clone(),
-                control: None,
-            };
+            let surface = Surface::new(&asked.name, &telemetry.instruments, &telemetry.scrape);
             let server = serve(address, surface).await?;
             let url = format!("http://{}", server.address());
             match asked.format {
