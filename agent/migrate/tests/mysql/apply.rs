@@ -7,7 +7,7 @@ use whimbrel_migrate::error::Kind;
 use whimbrel_migrate::ledger::{Direction, Id, Outcome};
 
 use super::Scene;
-use crate::runner::{convention, directory};
+use crate::runner::{Commands, convention, directory};
 
 #[tokio::test]
 async fn a_directory_of_flyway_runs_as_it_is_up_and_down() {
@@ -208,37 +208,9 @@ async fn a_dry_run_by_a_user_who_may_only_read_writes_nothing() {
 }
 
 /// A plugin that runs these commands.
-struct Commands(&'static [&'static str]);
-
-mod plugin {
-    use super::Commands;
-    use whimbrel_migrate::error::Error;
-    use whimbrel_migrate::migration::PluginFile;
-    use whimbrel_migrate::program::{Call, Failure, Lent, Program, Programs};
-
-    impl Programs for Commands {
-        fn load(&self, _: &PluginFile) -> Result<Box<dyn Program>, Error> {
-            Ok(Box::new(Self(self.0)))
-        }
-    }
-
-    impl Program for Commands {
-        fn call(&mut self, call: Call, mut lent: Box<dyn Lent>) -> (Box<dyn Lent>, Result<(), Failure>) {
-            if call == Call::Validate {
-                let answer = lent.run(r#"{"sql": "SELECT n, 'x' AS text FROM t WHERE id = ?", "parameters": [2]}"#);
-                let right = answer.as_deref() == Ok(r#"{"rows":[{"n":5,"text":"x"}],"affected":0}"#);
-                let failure = Failure { code: "not_five".to_owned(), message: format!("{answer:?}"), retryable: false };
-                return (lent, if right { Ok(()) } else { Err(failure) });
-            }
-            for command in self.0 {
-                if let Err(failure) = lent.run(command) {
-                    return (lent, Err(failure));
-                }
-            }
-            lent.progress("t", 3, Some(3));
-            (lent, Ok(()))
-        }
-    }
+fn commands(up: &[&'static str]) -> std::sync::Arc<Commands> {
+    let select = r#"{"sql": "SELECT n, 'x' AS text FROM t WHERE id = ?", "parameters": [2]}"#;
+    std::sync::Arc::new(Commands { up: up.to_vec(), select })
 }
 
 #[tokio::test]
@@ -251,16 +223,15 @@ async fn a_plugin_works_in_one_transaction_with_the_ledger() {
         (&[r#"{"sql": "UPDATE nowhere SET n = 9"}"#], Kind::Database, "ER_NO_SUCH_TABLE"),
         (&["nonsense"], Kind::Database, "command"),
     ];
-    for (commands, kind, code) in cases {
+    for (up, kind, code) in cases {
         let mut stage = scene.stage(migrations.path());
-        stage.runner.programs = std::sync::Arc::new(Commands(commands));
+        stage.runner.programs = commands(up);
         let error = stage.up().await.unwrap_err();
         assert_eq!((error.kind, &*error.code), (kind, code), "{error}");
-        assert_eq!(scene.number("SELECT sum(n) FROM t").await, 0, "{commands:?}");
+        assert_eq!(scene.number("SELECT sum(n) FROM t").await, 0, "{up:?}");
     }
     let mut stage = scene.stage(migrations.path());
-    stage.runner.programs =
-        std::sync::Arc::new(Commands(&[r#"{"sql": "UPDATE t SET n = ? WHERE id > ?", "parameters": [5, 1]}"#]));
+    stage.runner.programs = commands(&[r#"{"sql": "UPDATE t SET n = ? WHERE id > ?", "parameters": [5, 1]}"#]);
     stage.must_up().await;
     assert_eq!(scene.number("SELECT sum(n) FROM t").await, 10);
     assert!(stage.heard.has("committed 3 of t"), "{:#?}", stage.heard.lines());

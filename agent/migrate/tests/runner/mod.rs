@@ -1,5 +1,7 @@
 //! Runs directories of migrations as the agent does, and writes down what is told.
 
+mod commands;
+
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,13 +12,16 @@ use tokio_util::sync::CancellationToken;
 use whimbrel_migrate::catalog::{self, CatalogOptions};
 use whimbrel_migrate::database::Database;
 use whimbrel_migrate::engine::{Report, Runner};
-use whimbrel_migrate::error::{Error, Kind};
+use whimbrel_migrate::error::Error;
 use whimbrel_migrate::ledger::Progress;
-use whimbrel_migrate::migration::{Migration, Options, PluginFile};
+use whimbrel_migrate::migration::{Migration, Options};
 use whimbrel_migrate::plan::{Back, Policy};
-use whimbrel_migrate::program::{Program, Programs};
 use whimbrel_migrate::version::Version;
 use whimbrel_migrate::watch::{Event, Watch, Watchers};
+
+pub(crate) use commands::Commands;
+
+use crate::support::NoPrograms;
 
 /// A directory of these files.
 pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
@@ -93,15 +98,6 @@ impl Watch for Heard {
             then(&line);
         }
         self.lines.lock().unwrap().push(line);
-    }
-}
-
-/// Nobody has plugins.
-pub(crate) struct NoPrograms;
-
-impl Programs for NoPrograms {
-    fn load(&self, _: &PluginFile) -> Result<Box<dyn Program>, Error> {
-        Err(Error::new(Kind::Refused, "plugin", "there are no plugins here"))
     }
 }
 

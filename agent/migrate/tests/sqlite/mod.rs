@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use whimbrel_migrate::database::{Attempt, Database as _, Session};
-use whimbrel_migrate::error::{Error, Kind};
+use whimbrel_migrate::error::Kind;
 use whimbrel_migrate::ledger::{Direction, Entry, Id, Outcome, Progress};
-use whimbrel_migrate::migration::PluginFile;
-use whimbrel_migrate::program::{Call, Failure, Lent, Program, Programs};
 use whimbrel_migrate::sql::sqlite::{Database, Settings};
 
-use crate::runner::{Stage, convention, directory};
+use crate::runner::{Commands, Stage, convention, directory};
 
 struct File {
     directory: TempDir,
@@ -372,30 +370,9 @@ async fn a_dry_run_writes_nothing_at_all() {
 }
 
 /// A plugin that runs these commands.
-struct Commands(&'static [&'static str]);
-
-impl Programs for Commands {
-    fn load(&self, _: &PluginFile) -> Result<Box<dyn Program>, Error> {
-        Ok(Box::new(Self(self.0)))
-    }
-}
-
-impl Program for Commands {
-    fn call(&mut self, call: Call, mut lent: Box<dyn Lent>) -> (Box<dyn Lent>, Result<(), Failure>) {
-        if call == Call::Validate {
-            let answer = lent.run(r#"{"sql": "SELECT n, 'x' AS text FROM t WHERE id = ?1", "parameters": [2]}"#);
-            let right = answer.as_deref() == Ok(r#"{"rows":[{"n":5,"text":"x"}],"affected":0}"#);
-            let failure = Failure { code: "not_five".to_owned(), message: format!("{answer:?}"), retryable: false };
-            return (lent, if right { Ok(()) } else { Err(failure) });
-        }
-        for command in self.0 {
-            if let Err(failure) = lent.run(command) {
-                return (lent, Err(failure));
-            }
-        }
-        lent.progress("t", 3, Some(3));
-        (lent, Ok(()))
-    }
+fn commands(up: &[&'static str]) -> Arc<Commands> {
+    let select = r#"{"sql": "SELECT n, 'x' AS text FROM t WHERE id = ?1", "parameters": [2]}"#;
+    Arc::new(Commands { up: up.to_vec(), select })
 }
 
 #[tokio::test]
@@ -409,15 +386,15 @@ async fn a_plugin_works_in_one_transaction_with_the_ledger() {
         (&[r#"{"sql": "UPDATE nowhere SET n = 9"}"#], Kind::Database, "SQLITE_ERROR"),
         (&["nonsense"], Kind::Database, "command"),
     ];
-    for (commands, kind, code) in cases {
+    for (up, kind, code) in cases {
         let mut stage = file.stage(migrations.path());
-        stage.runner.programs = Arc::new(Commands(commands));
+        stage.runner.programs = commands(up);
         let error = stage.up().await.unwrap_err();
         assert_eq!((error.kind, &*error.code), (kind, code), "{error}");
-        assert_eq!(file.number("SELECT sum(n) FROM t"), 0, "{commands:?}");
+        assert_eq!(file.number("SELECT sum(n) FROM t"), 0, "{up:?}");
     }
     let mut stage = file.stage(migrations.path());
-    stage.runner.programs = Arc::new(Commands(Box::leak(Box::new([good]))));
+    stage.runner.programs = commands(&[good]);
     stage.must_up().await;
     assert_eq!(file.number("SELECT sum(n) FROM t"), 10);
     assert!(stage.heard.has("committed 3 of t"), "{:#?}", stage.heard.lines());
