@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::ledger::{Direction, Entry, Id};
 use crate::migration::{Body, Check, Migration, Options};
 use crate::program::Programs;
-use crate::watch::{BlockedSession, Watch};
+use crate::verify;
+use crate::watch::{BlockedSession, Event, Watch};
 
 /// Kinds of databases, by the names of OpenTelemetry's `db.system.name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,6 +146,64 @@ pub struct Job<'a> {
     pub watch: &'a dyn Watch,
     /// Cancelled when the lock is lost or somebody asks to stop: to be looked at between two pieces of work.
     pub cancel: &'a CancellationToken,
+}
+
+/// The first wait before an attempt at what passes by itself; doubled each time, up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+impl Job<'_> {
+    /// Whether to go on, rather than to stop as asked.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::stopped()) } else { Ok(()) }
+    }
+
+    /// Waits before the next attempt, if the error passes by itself and there were not too many; else gives it back.
+    pub(crate) async fn passed(&self, attempt: u32, failed: Error) -> Result<()> {
+        if failed.kind != Kind::Transient || attempt > self.options.lock_retries {
+            return Err(failed);
+        }
+        let doubled = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(LONGEST_WAIT);
+        // Half of it at random: two that met must not meet again.
+        let wait = doubled.mul_f64(rand::rng().random_range(0.5..1.0));
+        let id = self.entry.id.to_text();
+        self.watch.tell(&Event::Retried { id: &id, code: &failed.code, attempt: attempt + 1, wait });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.cancel.cancelled() => Err(Error::stopped()),
+        }
+    }
+
+    /// Whether copies are to be compared: by connections of their own, which see only what is committed.
+    pub(crate) fn has_copies(&self) -> bool {
+        self.checks.iter().any(|check| matches!(check, Check::Copy(_)))
+    }
+
+    /// Compares copies with their sources; a sentence for each that differs.
+    pub(crate) async fn copies(&self) -> Result<Vec<String>> {
+        let mut failures = Vec::new();
+        for check in self.checks {
+            let Check::Copy(copy) = check else { continue };
+            let fault = verify::fault(self.options.copies.as_ref(), copy).await?;
+            self.checked(check, fault, &mut failures);
+        }
+        Ok(failures)
+    }
+
+    /// Tells of a check that was made, and keeps what it found.
+    pub(crate) fn checked(&self, check: &Check, fault: Option<String>, failures: &mut Vec<String>) {
+        let (id, words) = (self.entry.id.to_text(), check.to_string());
+        self.watch.tell(&Event::Checked { id: &id, check: &words, fault: fault.as_deref() });
+        failures.extend(fault.map(|fault| format!("{words}: {fault}")));
+    }
+}
+
+/// The error of checks that failed, after `words`.
+pub(crate) fn failed_checks(words: &str, failures: &[String]) -> Result<()> {
+    match failures {
+        [] => Ok(()),
+        failures => Err(Error::new(Kind::CheckFailed, "check_failed", format!("{words}{}", failures.join("; ")))),
+    }
 }
 
 /// What a step would do.

@@ -352,7 +352,7 @@ impl Runner {
             let ledger = session.ledger().await?;
             for one in self.plan(&ledger, way)? {
                 if cancel.is_cancelled() {
-                    return Err(stopped());
+                    return Err(Error::stopped());
                 }
                 self.one(&mut *session, one.migration, one.direction, one.entry, cancel, report).await?;
             }
@@ -379,7 +379,7 @@ impl Runner {
         cancel: &CancellationToken,
         report: &mut Report,
     ) -> Result<()> {
-        let error = match self.attempt(session, migration, direction, before, cancel).await {
+        let (error, left) = match self.attempt(session, migration, direction, before, cancel).await {
             Ok(()) => {
                 report.done.push(migration.id.to_text());
                 return Ok(());
@@ -396,7 +396,6 @@ impl Runner {
                 (error, left)
             }
         };
-        let (error, left) = error;
         Err(self.undo(session, migration, &left, error, cancel, report).await)
     }
 
@@ -510,7 +509,7 @@ impl Runner {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOCK_LOOK) => {}
-                () = cancel.cancelled() => return Err(stopped()),
+                () = cancel.cancelled() => return Err(Error::stopped()),
             }
         }
     }
@@ -548,11 +547,6 @@ async fn keep(keeper: &dyn Keeper, lease: Duration) -> Error {
 /// Whether a new connection may do what this one could not.
 fn passes(error: &Error) -> bool {
     matches!(error.kind, Kind::Connection | Kind::CommitUnknown)
-}
-
-fn stopped() -> Error {
-    Error::new(Kind::Cancelled, "stopped", "stopped as asked")
-        .with_remedy("run the same command again: it goes on where this one stopped")
 }
 
 /// What the ledger says of a failure. An undoing that left nothing behind leaves the migration applied.

@@ -59,6 +59,13 @@ impl Error {
         Self::new(Kind::Refused, "refused", message).with_remedy(remedy)
     }
 
+    /// Somebody asked to stop.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self::new(Kind::Cancelled, "stopped", "stopped as asked")
+            .with_remedy("run the same command again: it goes on where this one stopped")
+    }
+
     /// With what mends it.
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {

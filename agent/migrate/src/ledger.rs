@@ -9,10 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 
-/// Name of the collection or table.
+/// Name of the collection or table; that of the lock is the same with `_lock`.
 pub const LEDGER: &str = "whimbrel_migrations";
-/// Name of the collection or table of the lock.
-pub const LOCK: &str = "whimbrel_migrations_lock";
 
 /// Which migration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,6 +145,12 @@ impl Progress {
         let done = self.counts.values().map(|count| count.done).sum();
         let expected = self.counts.values().map(|count| count.expected).sum::<Option<u64>>();
         Count { done, expected: expected.filter(|_| !self.counts.is_empty()) }
+    }
+
+    /// The progress when the step it stands at is done.
+    #[must_use]
+    pub fn after_step(&self) -> Self {
+        Self { step: self.step + 1, counts: self.counts.clone(), ..Self::default() }
     }
 
     /// Adds what was committed.

@@ -10,8 +10,9 @@ use mongodb::error::{
     Error as DriverError, ErrorKind as Driver, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
     WriteFailure,
 };
-use mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::options::{ClientOptions, HostInfo, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 
+use super::value::count;
 use crate::error::{Error, Kind, Result};
 
 /// Long enough for an election with default settings (10 s without heartbeat, then a vote) to be seen as one slow attempt.
@@ -181,6 +182,21 @@ fn reason(topology: &str) -> String {
     let Some((_, cause)) = topology.split_once("Error: ") else { return String::new() };
     let cause = cause.split([',', '{', '}']).next().unwrap_or_default();
     format!(": {}", cause.trim_start_matches("Kind: ").trim_end())
+}
+
+/// The hosts of a connection string, for people.
+pub(crate) fn hosts(info: &HostInfo) -> String {
+    match info {
+        HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        HostInfo::DnsRecord(name) => name.clone(),
+        _ => String::new(),
+    }
+}
+
+/// Bytes of a document of a collection on average; 0: not known.
+pub(super) async fn average_size(database: &mongodb::Database, collection: &str) -> u64 {
+    let stats = database.run_command(doc! {"collStats": collection}).await;
+    stats.map_or(0, |stats| count(stats.get("avgObjSize")))
 }
 
 /// A collection that is read and written as documents.

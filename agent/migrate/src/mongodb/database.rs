@@ -6,17 +6,17 @@ use async_trait::async_trait;
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::Client;
-use mongodb::options::{ConnectionString, HostInfo};
+use mongodb::options::ConnectionString;
 use tokio::sync::OnceCell;
 
 use super::check::made;
-use super::client::{connect, documents, failed};
+use super::client::{connect, documents, failed, hosts};
 use super::lock::{self, Taken};
 use super::session::MongoSession;
 use super::{ledger, predict};
 use crate::database::{Attempt, Database, Prediction, Sample, System};
 use crate::error::{Error, Result};
-use crate::ledger::{Entry, LEDGER, LOCK};
+use crate::ledger::{Entry, LEDGER};
 use crate::migration::{Body, Check, Options};
 
 /// Where, and how the ledger is called.
@@ -56,18 +56,12 @@ pub fn open(settings: Settings) -> Result<Box<dyn Database>> {
             "write mongodb://user:password@host:port/database?replicaSet=name, with special characters percent-encoded",
         )
     })?;
-    let hosts = match &parsed.host_info {
-        HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        HostInfo::DnsRecord(name) => name.clone(),
-        _ => "an address of its own kind".to_owned(),
-    };
+    let hosts = hosts(&parsed.host_info);
     let database = settings.database.or(parsed.default_database).ok_or_else(|| {
         Error::refused("no database is named", "write it behind the host: mongodb://host:port/DATABASE?replicaSet=name")
     })?;
-    let names = match settings.ledger {
-        Some(ledger) => Names { lock: format!("{ledger}_lock"), ledger },
-        None => Names { ledger: LEDGER.to_owned(), lock: LOCK.to_owned() },
-    };
+    let ledger = settings.ledger.unwrap_or_else(|| LEDGER.to_owned());
+    let names = Names { lock: format!("{ledger}_lock"), ledger };
     let address = format!("mongodb at {hosts}, database {database}");
     Ok(Box::new(MongoDatabase { url: settings.url, database, address, names, client: OnceCell::new() }))
 }

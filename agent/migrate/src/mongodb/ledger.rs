@@ -2,7 +2,7 @@
 
 use bson::{Bson, DateTime, Document, doc};
 
-use super::value::{count, to_bson, to_json};
+use super::value::{count, signed, to_bson, to_json};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::{Count, Direction, Entry, Id, Outcome, Progress};
 
@@ -23,10 +23,6 @@ pub(super) fn document(entry: &Entry, token: i64) -> Document {
         "progress": progress(&entry.progress),
         "error": entry.error.as_deref(),
     }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn progress(progress: &Progress) -> Document {

@@ -15,7 +15,7 @@ use mongodb::{ClientSession, Database};
 
 use super::client::{documents, failed};
 use super::database::Names;
-use super::value::count;
+use super::value::{count, signed};
 use crate::database::Keeper;
 use crate::error::{Error, Kind, Result};
 use crate::failpoints::hit;
@@ -139,8 +139,4 @@ impl Keeper for Lease {
 
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -36,6 +36,7 @@ mod transaction;
 mod value;
 
 pub use check::Check;
+pub(crate) use client::hosts;
 pub use database::{Settings, open};
 pub use step::{Rename, Script, Step, Update};
 pub use value::to_bson;

@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 
 use super::chunk::range;
 use super::client::{documents, failed};
-use super::session::{MongoSession, after_step, away};
+use super::session::{MongoSession, away};
 use super::step::Step;
 use super::transaction::{Advance, Work, answered};
 use super::value::{number, to_bson, to_json};
@@ -48,7 +48,7 @@ pub(super) async fn once(session: &mut MongoSession, job: &mut Job<'_>, step: &S
         Ok(count) => {
             hit("migrate_carried_out");
             let started = SystemTime::now();
-            let mut next = after_step(&job.entry.progress);
+            let mut next = job.entry.progress.after_step();
             let place = step.place().unwrap_or_default();
             if count > 0 {
                 next.add(place, count);
@@ -217,6 +217,6 @@ pub(super) async fn in_chunks(session: &mut MongoSession, job: &mut Job<'_>, ste
         let (id, progress) = (job.entry.id.to_text(), &job.entry.progress);
         job.watch.tell(&Event::Committed { id: &id, place: collection, count, started, progress });
     }
-    let next = after_step(&job.entry.progress);
+    let next = job.entry.progress.after_step();
     session.transact(job, Work::Nothing, &Advance::To(next)).await.map(|_| ())
 }

@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::Database;
 
-use super::client::{documents, failed};
+use super::client::{average_size, documents, failed};
 use super::step::{Script, Step, Update};
 use super::transaction::with_field;
 use super::value::count;
@@ -88,7 +88,7 @@ async fn documents_of(
         }
         Err(error) => return Err(error),
     };
-    let size = size(database, place).await;
+    let size = average_size(database, place).await;
     let fits = touched <= chunk && touched.saturating_mul(size) < TRANSACTION_BYTES;
     prediction.touched = Some(touched);
     prediction.fits_transaction = Some(fits);
@@ -130,11 +130,6 @@ async fn sampled(database: &Database, place: &str, step: &Step, filter: Document
 
 async fn estimated(database: &Database, place: &str) -> Result<u64> {
     documents(database, place).estimated_document_count().await.map_err(|error| failed(&error))
-}
-
-async fn size(database: &Database, place: &str) -> u64 {
-    let stats = database.run_command(doc! {"collStats": place}).await;
-    stats.map_or(0, |stats| count(stats.get("avgObjSize")))
 }
 
 /// A plugin.

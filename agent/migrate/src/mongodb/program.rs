@@ -2,14 +2,11 @@
 //! written in the same. What the plugin says of its progress counts when that transaction is committed.
 
 use std::any::Any;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bson::Bson;
 use mongodb::{ClientSession, Database};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use super::client::failed;
 use super::commands::command;
@@ -19,9 +16,9 @@ use super::transaction::{Advance, Place, answered, begin, commit, write};
 use super::value::to_json;
 use crate::database::Job;
 use crate::error::{Error, Kind, Result};
-use crate::ledger::{Count, Direction, Entry, Outcome, now_ms};
+use crate::ledger::{Entry, Outcome, now_ms};
 use crate::migration::PluginFile;
-use crate::program::{Call, Failure, Lent, Program};
+use crate::program::{Counter, Counts, Failure, Lent, Program, called, load, refused};
 use crate::watch::Event;
 
 /// As long as other transactions are begun again.
@@ -30,9 +27,7 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// Runs a plugin's `up` and `validate`, or its `down`, in one transaction.
 pub(super) async fn run(session: &mut MongoSession, job: &mut Job<'_>, file: &PluginFile) -> Result<()> {
-    let (programs, file) = (Arc::clone(job.programs), file.clone());
-    let loaded = tokio::task::spawn_blocking(move || programs.load(&file)).await;
-    let mut program = loaded.map_err(|_| gone())??;
+    let mut program = load(job, file).await?;
     let began = Instant::now();
     let mut attempt = 1;
     loop {
@@ -53,8 +48,6 @@ pub(super) async fn run(session: &mut MongoSession, job: &mut Job<'_>, file: &Pl
     }
 }
 
-type Counts = BTreeMap<String, Count>;
-
 async fn attempted(
     session: &mut MongoSession,
     job: &mut Job<'_>,
@@ -66,55 +59,23 @@ async fn attempted(
         session.session = Some(lent);
         return Ok((program, Err(error)));
     }
-    let (database, calls) = (session.database.clone(), calls(job.direction));
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let handle = Handle::current();
-    let mut working = tokio::task::spawn_blocking(move || {
-        let mut program = program;
-        let mut lent: Box<dyn Lent> =
-            Box::new(InTransaction { handle, database, session: lent, counts: Counts::new(), trouble: None, tell });
-        let mut done = Ok(());
-        for call in calls {
-            let (back, answer) = program.call(*call, lent);
-            lent = back;
-            if let Err(failure) = answer {
-                done = Err((*call, failure));
-                break;
-            }
-        }
-        (program, lent, done)
-    });
-    let id = job.entry.id.to_text();
-    let finished = loop {
-        tokio::select! {
-            finished = &mut working => break finished,
-            Some((place, count)) = told.recv() => {
-                let place: String = place;
-                job.watch.tell(&Event::Attempted { id: &id, place: &place, count });
-            }
-        }
-    };
-    let (program, lent, done) = finished.map_err(|_| gone())?;
+    let (counter, told) = Counter::new();
+    let (handle, database) = (Handle::current(), session.database.clone());
+    let lent = InTransaction { handle, database, session: lent, counter, trouble: None };
+    let (program, lent, done) = called(job, program, Box::new(lent), told).await?;
     let back = lent.into_any().downcast::<InTransaction>().map_err(|_| away())?;
-    let InTransaction { session: mut client, counts, trouble, .. } = *back;
+    let InTransaction { session: mut client, counter, trouble, .. } = *back;
     let outcome = match (trouble, done) {
         (Some(trouble), Ok(())) => Err(trouble.at("the plugin passed over an error")),
-        (Some(trouble), Err((call, _))) => Err(trouble.at(format!("the plugin's `{}` failed", word(call)))),
+        (Some(trouble), Err((call, _))) => Err(trouble.at(format!("the plugin's `{call}` failed"))),
         (None, Err((call, failure))) => Err(refused(call, &failure)),
-        (None, Ok(())) => ended(session, &mut client, job, counts, started).await,
+        (None, Ok(())) => ended(session, &mut client, job, counter.counts(), started).await,
     };
     if outcome.is_err() {
         let _ = client.abort_transaction().await;
     }
     session.session = Some(client);
     Ok((program, outcome))
-}
-
-const fn calls(direction: Direction) -> &'static [Call] {
-    match direction {
-        Direction::Up => &[Call::Up, Call::Validate],
-        Direction::Down => &[Call::Down],
-    }
 }
 
 /// The plugin's work and the ledger's entry, committed.
@@ -142,36 +103,14 @@ async fn ended(
     Ok(())
 }
 
-fn refused(call: Call, failure: &Failure) -> Error {
-    let kind = match (call, failure.retryable) {
-        (_, true) => Kind::Transient,
-        (Call::Validate, false) => Kind::CheckFailed,
-        (_, false) => Kind::Database,
-    };
-    Error::new(kind, failure.code.clone(), format!("the plugin's `{}` failed: {failure}", word(call)))
-}
-
-const fn word(call: Call) -> &'static str {
-    match call {
-        Call::Up => "up",
-        Call::Down => "down",
-        Call::Validate => "validate",
-    }
-}
-
-fn gone() -> Error {
-    Error::new(Kind::Database, "plugin", "the thread of the plugin ended unexpectedly")
-}
-
 /// A session in its transaction, in the hands of a program.
 struct InTransaction {
     handle: Handle,
     database: Database,
     session: ClientSession,
-    counts: Counts,
+    counter: Counter,
     /// The first error: with it the server has ended the transaction, whatever the plugin makes of it.
     trouble: Option<Error>,
-    tell: mpsc::UnboundedSender<(String, u64)>,
 }
 
 impl Lent for InTransaction {
@@ -194,11 +133,7 @@ impl Lent for InTransaction {
     }
 
     fn progress(&mut self, place: &str, done: u64, expected: Option<u64>) {
-        let known = self.counts.entry(place.to_owned()).or_default();
-        let more = done.saturating_sub(known.done);
-        *known = Count { done, expected };
-        // Nobody listens any more: then nobody misses it.
-        let _ = self.tell.send((place.to_owned(), more));
+        self.counter.progress(place, done, expected);
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {

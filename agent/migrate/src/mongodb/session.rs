@@ -11,23 +11,20 @@ use bson::{Document, doc};
 use mongodb::{ClientSession, Database};
 
 use super::chunk::{Pace, range};
-use super::client::{documents, failed};
+use super::client::{average_size, documents, failed};
 use super::database::{Names, entries, foreign};
 use super::lag::Lag;
 use super::ledger::document;
 use super::lock::{Lease, lost, release};
 use super::step::{Script, Step};
-use super::transaction::{
-    Advance, Place, Work, begin, check, commit, failed_checks, is_too_much, transact, with_field,
-};
-use super::value::{count, to_bson, to_json};
+use super::transaction::{Advance, FOUND, Place, Work, begin, check, commit, is_too_much, transact, with_field};
+use super::value::{to_bson, to_json};
 use super::{outside, program};
-use crate::database::{Job, Keeper, Session};
+use crate::database::{Job, Keeper, Session, failed_checks};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Id, Progress};
-use crate::migration::{Body, Check};
+use crate::migration::Body;
 use crate::throttle::{Gate, Pass};
-use crate::verify;
 use crate::watch::Event;
 
 /// How long counting may take beforehand: a migration can do without.
@@ -56,8 +53,7 @@ impl MongoSession {
 
     async fn script(&mut self, job: &mut Job<'_>, script: &Script) -> Result<()> {
         self.refuse_overwriting(&script.steps).await?;
-        let copies = job.checks.iter().any(|check| matches!(check, Check::Copy(_)));
-        if !copies && job.entry.progress.is_untouched() && self.is_small(script, job.options.chunk).await? {
+        if !job.has_copies() && job.entry.progress.is_untouched() && self.is_small(script, job.options.chunk).await? {
             match self.transact(job, Work::Steps(&script.steps), &Advance::End).await {
                 // More than it seemed; nothing of it is there.
                 Err(error) if is_too_much(&error) => {}
@@ -72,22 +68,8 @@ impl MongoSession {
         }
         let session = self.session.as_mut().ok_or_else(away)?;
         check(&self.database, session, job).await?;
-        Self::copies(job).await?;
+        failed_checks(FOUND, &job.copies().await?)?;
         self.transact(job, Work::Nothing, &Advance::End).await.map(|_| ())
-    }
-
-    /// Compares copied collections, where that was asked for.
-    async fn copies(job: &Job<'_>) -> Result<()> {
-        let id = job.entry.id.to_text();
-        let mut failures = Vec::new();
-        for check in job.checks {
-            let Check::Copy(copy) = check else { continue };
-            let words = check.to_string();
-            let fault = verify::fault(job.options.copies.as_ref(), copy).await?;
-            job.watch.tell(&Event::Checked { id: &id, check: &words, fault: fault.as_deref() });
-            failures.extend(fault.map(|fault| format!("{words}: {fault}")));
-        }
-        failed_checks(&failures)
     }
 
     async fn step(&mut self, job: &mut Job<'_>, step: &Step) -> Result<()> {
@@ -99,7 +81,7 @@ impl MongoSession {
             Step::Aggregate { chunk: Some(chunk), .. } => outside::in_chunks(self, job, step, *chunk).await,
             step if step.chunked().is_some() => self.in_chunks(job, step).await,
             step if step.fits_transaction() => {
-                let next = after_step(&job.entry.progress);
+                let next = job.entry.progress.after_step();
                 self.transact(job, Work::Steps(std::slice::from_ref(step)), &Advance::To(next)).await.map(|_| ())
             }
             step => outside::once(self, job, step).await,
@@ -115,7 +97,10 @@ impl MongoSession {
     async fn in_chunks(&mut self, job: &mut Job<'_>, step: &Step) -> Result<()> {
         let Some((_, asked)) = step.chunked() else { return Ok(()) };
         let collection = documents(&self.database, step.place().unwrap_or_default());
-        let mut pace = Pace::new(asked.unwrap_or(job.options.chunk), self.size(step.place().unwrap_or_default()).await);
+        let mut pace = Pace::new(
+            asked.unwrap_or(job.options.chunk),
+            average_size(&self.database, step.place().unwrap_or_default()).await,
+        );
         let mut gate = Gate::new(job.options.throttle);
         loop {
             self.pause(job, &mut gate).await?;
@@ -128,7 +113,7 @@ impl MongoSession {
                 Err(error) => return Err(error),
             }
         }
-        let next = after_step(&job.entry.progress);
+        let next = job.entry.progress.after_step();
         self.transact(job, Work::Nothing, &Advance::To(next)).await.map(|_| ())
     }
 
@@ -197,7 +182,7 @@ impl MongoSession {
                 },
             };
             let place = step.place().unwrap_or_default();
-            let limit = Pace::new(left, self.size(place).await).length();
+            let limit = Pace::new(left, average_size(&self.database, place).await).length();
             let found =
                 documents(&self.database, place).count_documents(filter).limit(limit + 1).max_time(COUNT_WITHIN).await;
             match found.map_err(|error| failed(&error)) {
@@ -212,12 +197,6 @@ impl MongoSession {
             }
         }
         Ok(true)
-    }
-
-    /// Bytes of a document on average; 0: not known.
-    pub(super) async fn size(&self, collection: &str) -> u64 {
-        let stats = self.database.run_command(doc! {"collStats": collection}).await;
-        stats.map_or(0, |stats| count(stats.get("avgObjSize")))
     }
 
     /// A rename writes over a field that has the new name: refused before anything is written, unless it is meant.
@@ -277,18 +256,12 @@ impl MongoSession {
     }
 }
 
-/// The progress when the step it stands at is done.
-pub(super) fn after_step(progress: &Progress) -> Progress {
-    Progress { step: progress.step + 1, begun: false, after: None, note: None, counts: progress.counts.clone() }
-}
-
 pub(super) fn away() -> Error {
     Error::new(Kind::Database, "session", "the session was lost in a program")
 }
 
 pub(super) fn stopped() -> Error {
-    Error::new(Kind::Cancelled, "stopped", "stopped as asked, between two chunks")
-        .with_remedy("run the same command again: it goes on where this one stopped")
+    Error { message: "stopped as asked, between two chunks".to_owned(), ..Error::stopped() }
 }
 
 #[async_trait]

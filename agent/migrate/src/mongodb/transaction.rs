@@ -16,7 +16,7 @@ use super::ledger::document;
 use super::lock::lost;
 use super::step::{Rename, Step, Update};
 use super::value::count;
-use crate::database::Job;
+use crate::database::{Job, failed_checks};
 use crate::error::{Error, Kind, Result};
 use crate::failpoints::hit;
 use crate::ledger::{Direction, Entry, Outcome, Progress, now_ms};
@@ -49,6 +49,9 @@ pub(super) enum Advance {
     /// At its end: applied, or undone. With steps in the same transaction, the checks are made in it too.
     End,
 }
+
+/// What is said before the faults that checks found.
+pub(super) const FOUND: &str = "after it ";
 
 /// Codes that say that a transaction was too large.
 const TOO_MUCH: [&str; 4] = [
@@ -229,25 +232,14 @@ fn steps(job: &Job<'_>) -> u32 {
 
 /// Makes the migration's checks, in the session.
 pub(super) async fn check(database: &Database, session: &mut ClientSession, job: &Job<'_>) -> Result<()> {
-    let id = job.entry.id.to_text();
     let mut failures = Vec::new();
     for check in job.checks {
         // A copy is compared by connections of its own, outside of transactions.
         let Check::Mongodb(ours) = check else { continue };
-        let words = check.to_string();
         let fault = made(database, session, ours).await?;
-        job.watch.tell(&Event::Checked { id: &id, check: &words, fault: fault.as_deref() });
-        failures.extend(fault.map(|fault| format!("{words}: {fault}")));
+        job.checked(check, fault, &mut failures);
     }
-    failed_checks(&failures)
-}
-
-/// The error of checks that failed.
-pub(super) fn failed_checks(failures: &[String]) -> Result<()> {
-    match failures {
-        [] => Ok(()),
-        failures => Err(Error::new(Kind::CheckFailed, "check_failed", format!("after it {}", failures.join("; ")))),
-    }
+    failed_checks(FOUND, &failures)
 }
 
 /// Writes the entry where this runner's token still stands.

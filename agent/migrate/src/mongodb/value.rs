@@ -132,6 +132,11 @@ pub(super) fn count(value: Option<&Bson>) -> u64 {
     }
 }
 
+/// A count as it is kept here.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

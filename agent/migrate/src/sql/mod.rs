@@ -5,6 +5,7 @@ use std::fmt;
 
 mod answer;
 pub mod backfill;
+mod command;
 pub mod file;
 pub mod lex;
 pub mod lint;

@@ -72,7 +72,8 @@ impl Record {
     }
 }
 
-fn progress(progress: &Progress) -> Result<String> {
+/// The progress as the ledger keeps it.
+pub(crate) fn progress(progress: &Progress) -> Result<String> {
     serde_json::to_string(progress).map_err(|cause| {
         Error::new(Kind::Database, "ledger", "the progress cannot be written as JSON").caused_by(cause)
     })

@@ -60,7 +60,7 @@ impl Endpoint {
                 let parsed = ::mongodb::options::ConnectionString::parse(url)
                     .map_err(|_| wrong("MongoDB's driver does not understand it"))?;
                 let database = parsed.default_database.clone().ok_or_else(|| wrong("it names no database"))?;
-                Kind::Mongodb { url: url.to_owned(), database, hosts: hosts(&parsed.host_info) }
+                Kind::Mongodb { url: url.to_owned(), database, hosts: crate::mongodb::hosts(&parsed.host_info) }
             }
             "sqlite" | "file" => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -122,15 +122,6 @@ impl Endpoint {
             }
             Kind::Sqlite(path) => Box::new(sqlite::Table::open(path, table, place("table")).await?),
         })
-    }
-}
-
-fn hosts(info: &::mongodb::options::HostInfo) -> String {
-    use ::mongodb::options::HostInfo;
-    match info {
-        HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        HostInfo::DnsRecord(name) => name.clone(),
-        _ => String::new(),
     }
 }
 

@@ -2,40 +2,30 @@
 //! in the same. What commits by itself is refused: it would take the transaction with it.
 
 use std::any::Any;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Column, Conn, Params, Row, Value};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::client::error;
 use super::manner::{Manner, manner};
-use super::run::{has_copies, tell_committed};
+use super::run::tell_committed;
 use super::session::MysqlSession;
-use crate::database::Job;
+use crate::database::{Job, failed_checks};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::{Count, Direction};
 use crate::migration::PluginFile;
-use crate::program::{Call, Failure, Lent, Program};
-use crate::sql::{Dialect, script};
-use crate::watch::Event;
-
-/// Rows of one answer: a plugin that wants more asks for them in pieces.
-const MOST_ROWS: usize = 10_000;
+use crate::program::{Counter, Counts, Failure, Lent, Program, called, load, refused};
+use crate::sql::Dialect;
+use crate::sql::command::{Command, MOST_ROWS, bad, too_many_rows};
 
 /// Runs a plugin's `up` and `validate`, or its `down`, in one transaction; only copies are compared after it.
 pub(super) async fn run(session: &mut MysqlSession, job: &mut Job<'_>, plugin: &PluginFile) -> Result<()> {
     session.reset(job).await?;
-    let copies = has_copies(job);
+    let copies = job.has_copies();
     if job.entry.progress.step == 0 {
-        let (programs, plugin) = (Arc::clone(job.programs), plugin.clone());
-        let loaded = tokio::task::spawn_blocking(move || programs.load(&plugin)).await;
-        let mut program = loaded.map_err(|_| gone())??;
+        let mut program = load(job, plugin).await?;
         let mut attempt = 1;
         loop {
             let before = job.entry.clone();
@@ -44,12 +34,12 @@ pub(super) async fn run(session: &mut MysqlSession, job: &mut Job<'_>, plugin: &
             let Err(error) = done else { break };
             session.roll_back().await;
             job.entry = before;
-            session.passed(job, attempt, error).await?;
+            job.passed(attempt, error).await?;
             attempt += 1;
         }
     }
     if copies {
-        session.copies(job).await?;
+        failed_checks("", &job.copies().await?)?;
         session.begin().await?;
         session.finish(job).await?;
         session.commit().await?;
@@ -57,12 +47,10 @@ pub(super) async fn run(session: &mut MysqlSession, job: &mut Job<'_>, plugin: &
     Ok(())
 }
 
-type Counts = BTreeMap<String, Count>;
-
 async fn attempted(
     session: &mut MysqlSession,
     job: &mut Job<'_>,
-    mut program: Box<dyn Program>,
+    program: Box<dyn Program>,
     finish: bool,
 ) -> Result<(Box<dyn Program>, Result<()>)> {
     let started = SystemTime::now();
@@ -71,42 +59,15 @@ async fn attempted(
     }
     session.conn()?;
     let Some(conn) = session.conn.take() else { return Err(gone()) };
-    let (tell, mut told) = unbounded_channel();
-    let (runtime, direction) = (Handle::current(), job.direction);
-    let mut working = tokio::task::spawn_blocking(move || {
-        let mut lent: Box<dyn Lent> =
-            Box::new(InTransaction { runtime, conn, counts: Counts::new(), trouble: None, tell });
-        let calls: &[Call] = match direction {
-            Direction::Up => &[Call::Up, Call::Validate],
-            Direction::Down => &[Call::Down],
-        };
-        let mut done = Ok(());
-        for call in calls {
-            let (back, answer) = program.call(*call, lent);
-            lent = back;
-            if let Err(failure) = answer {
-                done = Err((*call, failure));
-                break;
-            }
-        }
-        (program, lent, done)
-    });
-    let id = job.entry.id.to_text();
-    let finished = loop {
-        tokio::select! {
-            finished = &mut working => break finished,
-            Some((place, count)) = told.recv() => {
-                let place: String = place;
-                job.watch.tell(&Event::Attempted { id: &id, place: &place, count });
-            }
-        }
-    };
-    let (program, lent, done) = finished.map_err(|_| gone())?;
+    let (counter, told) = Counter::new();
+    let lent = InTransaction { runtime: Handle::current(), conn, counter, trouble: None };
+    // Without its thread the connection is gone too.
+    let (program, lent, done) = called(job, program, Box::new(lent), told).await.map_err(|_| gone())?;
     let back = lent.into_any().downcast::<InTransaction>().map_err(|_| gone())?;
-    let InTransaction { conn, counts, trouble, .. } = *back;
+    let InTransaction { conn, counter, trouble, .. } = *back;
     session.conn = Some(conn);
     let outcome = match done {
-        Ok(()) => ended(session, job, counts, finish, started).await,
+        Ok(()) => ended(session, job, counter.counts(), finish, started).await,
         Err((call, failure)) => Err(trouble.unwrap_or_else(|| refused(call, &failure))),
     };
     Ok((program, outcome))
@@ -137,53 +98,26 @@ fn gone() -> Error {
     Error::new(Kind::Connection, "plugin", "the connection was not given back by the plugin it was lent to")
 }
 
-fn refused(call: Call, failure: &Failure) -> Error {
-    let (kind, word) = match call {
-        Call::Up => (Kind::Database, "up"),
-        Call::Down => (Kind::Database, "down"),
-        Call::Validate => (Kind::CheckFailed, "validate"),
-    };
-    let kind = if failure.retryable { Kind::Transient } else { kind };
-    Error::new(kind, failure.code.clone(), format!("the plugin's `{word}` failed: {failure}"))
-}
-
 struct InTransaction {
     runtime: Handle,
     conn: Conn,
-    counts: Counts,
+    counter: Counter,
     /// The first error after which the transaction must be begun again, whatever the plugin makes of it.
     trouble: Option<Error>,
-    tell: UnboundedSender<(String, u64)>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Command {
-    sql: String,
-    #[serde(default)]
-    parameters: Vec<serde_json::Value>,
 }
 
 impl Lent for InTransaction {
     fn run(&mut self, command: &str) -> Result<String, Failure> {
-        let bad = |message: String| Failure { code: "command".to_owned(), message, retryable: false };
-        let command: Command =
-            serde_json::from_str(command).map_err(|error| bad(format!("it is no command: {error}")))?;
-        script::parse(&command.sql, Dialect::Mysql).map_err(|faults| {
-            bad(faults.first().map_or_else(|| "it is no statement".to_owned(), |fault| fault.message.clone()))
-        })?;
+        let (command, _) = Command::read(command, Dialect::Mysql)?;
         if !matches!(manner(&command.sql), Manner::Rows | Manner::Session) {
-            return Err(bad("the statement would commit the transaction: put it into a migration of SQL".to_owned()));
+            return Err(bad("the statement would commit the transaction: put it into a migration of SQL"));
         }
-        let parameters = command.parameters.iter().map(parameter).collect::<Option<Vec<_>>>();
-        let parameters = parameters.ok_or_else(|| bad("a parameter is no number, text, flag or null".to_owned()))?;
+        let parameters = command.parameters(parameter)?;
         let parameters = if parameters.is_empty() { Params::Empty } else { Params::Positional(parameters) };
         let conn = &mut self.conn;
         let rows = self.runtime.block_on(async { conn.exec::<Row, _, _>(command.sql, parameters).await });
         match rows {
-            Ok(rows) if rows.len() > MOST_ROWS => {
-                Err(bad(format!("the answer has more than {MOST_ROWS} rows: ask for less")))
-            }
+            Ok(rows) if rows.len() > MOST_ROWS => Err(bad(too_many_rows())),
             Ok(rows) => {
                 let rows: Vec<_> = rows.into_iter().map(object).collect();
                 Ok(json!({"rows": rows, "affected": self.conn.affected_rows()}).to_string())
@@ -201,11 +135,7 @@ impl Lent for InTransaction {
     }
 
     fn progress(&mut self, place: &str, done: u64, expected: Option<u64>) {
-        let known = self.counts.entry(place.to_owned()).or_default();
-        let count = done.saturating_sub(known.done);
-        *known = Count { done, expected };
-        // Nobody listens any more: then nobody misses it.
-        let _ = self.tell.send((place.to_owned(), count));
+        self.counter.progress(place, done, expected);
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {

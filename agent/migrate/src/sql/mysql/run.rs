@@ -10,14 +10,13 @@ use super::check::check;
 use super::fingerprint;
 use super::ledger::odd;
 use super::manner::{Manner, Stretch, is_several, manner, stretches};
-use super::session::{MysqlSession, go_on};
-use crate::database::Job;
+use super::session::MysqlSession;
+use crate::database::{Job, failed_checks};
 use crate::error::{Error, Kind, Result};
 use crate::failpoints::hit;
 use crate::ledger::{Direction, Outcome, now_ms};
 use crate::migration::Check;
 use crate::sql::{Backfill, Script, Statement, Step, words};
-use crate::verify;
 use crate::watch::Event;
 
 /// Under this name the ledger's note keeps what the schema looked like.
@@ -40,8 +39,8 @@ impl MysqlSession {
         let stretches = stretches(script, job.entry.progress.step as usize);
         let mut finished = false;
         for (index, stretch) in stretches.iter().enumerate() {
-            go_on(job)?;
-            let last = index + 1 == stretches.len() && !has_copies(job);
+            job.go_on()?;
+            let last = index + 1 == stretches.len() && !job.has_copies();
             match *stretch {
                 Stretch::Together(from, to) => {
                     self.together(job, script, from, to, last).await?;
@@ -66,7 +65,7 @@ impl MysqlSession {
             }
         }
         if !finished {
-            self.copies(job).await?;
+            failed_checks("", &job.copies().await?)?;
             self.together(job, script, script.steps.len(), script.steps.len(), true).await?;
         }
         Ok(())
@@ -130,7 +129,7 @@ impl MysqlSession {
                 Err(error) => {
                     self.roll_back().await;
                     job.entry = before;
-                    self.passed(job, attempt, error).await?;
+                    job.passed(attempt, error).await?;
                     attempt += 1;
                 }
             }
@@ -148,7 +147,7 @@ impl MysqlSession {
         self.begin().await?;
         let mut changed = Vec::new();
         for index in from..to {
-            go_on(job)?;
+            job.go_on()?;
             let Some(Step::Statement(statement)) = script.steps.get(index) else { continue };
             if manner(&statement.text) == Manner::LeftOut {
                 tracing::info!(
@@ -225,7 +224,7 @@ impl MysqlSession {
                     "a part of the statement was carried out: undo or finish it by hand, then `migrate repair`",
                 ));
             }
-            if let Err(error) = self.passed(job, attempt, error).await {
+            if let Err(error) = job.passed(attempt, error).await {
                 clear(job);
                 return Err(error);
             }
@@ -283,7 +282,7 @@ impl MysqlSession {
         job.watch.tell(&Event::StepStarted { id: &id, index: at, what, place, expected: Some(left) });
         let mut attempt = 1;
         loop {
-            go_on(job)?;
+            job.go_on()?;
             let started = SystemTime::now();
             let before = job.entry.clone();
             match self.batch(job, &batches, backfill, after.as_ref(), rows).await {
@@ -296,7 +295,7 @@ impl MysqlSession {
                 Err(error) => {
                     self.roll_back().await;
                     job.entry = before;
-                    self.passed(job, attempt, error).await?;
+                    job.passed(attempt, error).await?;
                     attempt += 1;
                 }
             }
@@ -348,30 +347,15 @@ impl MysqlSession {
                     return Err(Error::refused("the check is MongoDB's", "write one of SQL's: count, query, equal"));
                 }
             };
-            checked(job, one, fault, &mut failures);
+            job.checked(one, fault, &mut failures);
         }
-        failed_checks(&failures)?;
+        failed_checks("", &failures)?;
         job.entry = job.entry.ended(Outcome::Success, now_ms());
         match job.direction {
             Direction::Up => tables.write(conn, &job.entry).await,
             Direction::Down => tables.erase(conn, &job.entry.id).await,
         }
     }
-
-    /// Compares copies with their sources: they are read by other connections, which see what is committed.
-    pub(super) async fn copies(&self, job: &Job<'_>) -> Result<()> {
-        let mut failures = Vec::new();
-        for one in job.checks {
-            let Check::Copy(copy) = one else { continue };
-            let fault = verify::fault(job.options.copies.as_ref(), copy).await?;
-            checked(job, one, fault, &mut failures);
-        }
-        failed_checks(&failures)
-    }
-}
-
-pub(super) fn has_copies(job: &Job<'_>) -> bool {
-    job.checks.iter().any(|check| matches!(check, Check::Copy(_)))
 }
 
 /// Nothing is begun.
@@ -386,17 +370,4 @@ pub(super) fn tell_committed(job: &Job<'_>, changed: &[(String, u64)], started: 
         let progress = &job.entry.progress;
         job.watch.tell(&Event::Committed { id: &id, place, count: *count, started, progress });
     }
-}
-
-fn checked(job: &Job<'_>, check: &Check, fault: Option<String>, failures: &mut Vec<String>) {
-    let (id, words) = (job.entry.id.to_text(), check.to_string());
-    job.watch.tell(&Event::Checked { id: &id, check: &words, fault: fault.as_deref() });
-    failures.extend(fault.map(|fault| format!("{words}: {fault}")));
-}
-
-fn failed_checks(failures: &[String]) -> Result<()> {
-    if failures.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(Kind::CheckFailed, "check_failed", failures.join("; ")))
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
-use rand::Rng as _;
 
 use super::client::{commit_error, error};
 use super::ledger::Tables;
@@ -21,11 +20,6 @@ use crate::ledger::{Entry, Id};
 use crate::migration::Body;
 use crate::sql::Dialect;
 use crate::sql::backfill::quote;
-use crate::watch::Event;
-
-/// Between two attempts, doubled each time up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The lock and its connection.
 pub(super) struct MysqlSession {
@@ -164,33 +158,6 @@ impl MysqlSession {
         }
         written
     }
-
-    /// Waits before another attempt, or gives the error back when it does not pass, or not often enough.
-    pub(super) async fn passed(&self, job: &Job<'_>, attempt: u32, failed: Error) -> Result<()> {
-        if failed.kind != Kind::Transient || attempt > job.options.lock_retries {
-            return Err(failed);
-        }
-        let doubled = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(LONGEST_WAIT);
-        // Half of it at random: two that met must not meet again.
-        let wait = doubled.mul_f64(rand::rng().random_range(0.5..1.0));
-        let id = job.entry.id.to_text();
-        job.watch.tell(&Event::Retried { id: &id, code: &failed.code, attempt: attempt + 1, wait });
-        tokio::select! {
-            () = tokio::time::sleep(wait) => Ok(()),
-            () = job.cancel.cancelled() => Err(stopped()),
-        }
-    }
-}
-
-/// Somebody asked to stop.
-pub(super) fn stopped() -> Error {
-    Error::new(Kind::Cancelled, "stopped", "stopped as asked")
-        .with_remedy("run the same command again: it goes on where this one stopped")
-}
-
-/// Whether it is time to stop.
-pub(super) fn go_on(job: &Job<'_>) -> Result<()> {
-    if job.cancel.is_cancelled() { Err(stopped()) } else { Ok(()) }
 }
 
 #[async_trait]

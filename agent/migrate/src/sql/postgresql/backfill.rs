@@ -11,14 +11,14 @@ use crate::error::{Error, Result};
 use crate::ledger::{Progress, now_ms};
 use crate::sql::Dialect;
 use crate::sql::backfill::{KeyColumn, Writer, quote};
-use crate::sql::{Backfill, words};
+use crate::sql::{Backfill, record, words};
 use crate::throttle::{Gate, Pass};
 use crate::watch::Event;
 
 use super::client::error;
-use super::ledger::{fenced, progress_text};
-use super::run::{Told, committed, next};
-use super::session::{PostgresqlSession, go_on, stopped};
+use super::ledger::fenced;
+use super::run::{Told, committed};
+use super::session::PostgresqlSession;
 
 /// A count that takes longer is estimated: it is only for the progress.
 const COUNT_WITHIN: &str = "SET LOCAL statement_timeout = '10s'";
@@ -145,7 +145,7 @@ async fn batches(
     loop {
         let mut attempt = 1;
         let (progress, ended) = loop {
-            go_on(job)?;
+            job.go_on()?;
             if looked.is_none_or(|looked: Instant| looked.elapsed() >= LAG_EVERY) {
                 let behind = throttled(session, job, &mut gate).await?;
                 looked = (!behind).then(Instant::now);
@@ -159,7 +159,7 @@ async fn batches(
                 }
                 Err(failed) => {
                     session.rollback().await;
-                    session.passed(job, attempt, failed).await?;
+                    job.passed(attempt, failed).await?;
                     attempt += 1;
                 }
             }
@@ -196,7 +196,7 @@ async fn batch(
     let last = super::activity::watched(&session.second, session.pid, &id, job.watch, work).await.map_err(doing)?;
     let ended = match last {
         None => {
-            progress = next(&progress);
+            progress = progress.after_step();
             true
         }
         Some(row) => {
@@ -215,7 +215,7 @@ async fn batch(
     let count = progress.counts.entry(backfill.table.clone()).or_default();
     // Rows that came since were not counted: nothing is ever more than whole.
     count.expected = if ended { Some(count.done) } else { expected.map(|rows| rows.max(count.done)) };
-    let text = progress_text(&progress)?;
+    let text = record::progress(&progress)?;
     let (entry, token) = (job.entry.id.to_text(), session.token);
     let written = session.client.execute(&prepared.progress, &[&text, &entry, &token]).await;
     fenced(written.map_err(|cause| error("cannot write the ledger", &cause))?)?;
@@ -240,7 +240,7 @@ async fn throttled(session: &PostgresqlSession, job: &Job<'_>, gate: &mut Gate) 
             Pass::Now => break lag.is_some_and(|lag| lag >= job.options.throttle.below),
             Pass::After(wait) => tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = job.cancel.cancelled() => return Err(stopped()),
+                () = job.cancel.cancelled() => return Err(Error::stopped()),
             },
         }
     };

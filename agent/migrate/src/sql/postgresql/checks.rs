@@ -6,64 +6,31 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio_postgres::Client;
 
-use crate::database::Job;
-use crate::error::{Error, Kind, Result};
+use crate::database::{Job, failed_checks};
+use crate::error::{Error, Result};
 use crate::migration::Check;
 use crate::sql::Dialect;
 use crate::sql::answer::{Answer, fault, questions};
-use crate::verify;
-use crate::watch::Event;
 
 use super::client::error;
 use super::session::PostgresqlSession;
 
+/// What is said before the faults that checks found.
+pub(super) const FOUND: &str = "not as it should be: ";
+
 /// The checks of a job that are made in its transaction, which there is.
 ///
 /// # Errors
-/// [`Kind::CheckFailed`] with all that is not so.
+/// [`crate::error::Kind::CheckFailed`] with all that is not so.
 pub(super) async fn all(session: &PostgresqlSession, job: &Job<'_>) -> Result<()> {
     let mut faults = Vec::new();
     for check in job.checks.iter().filter(|check| !matches!(check, Check::Copy(_))) {
         session.execute("cannot make the checks", "SAVEPOINT checking; SET LOCAL transaction_read_only = on").await?;
         let fault = one(&session.client, check).await.map_err(|failed| failed.at(format!("check: {check}")))?;
         session.execute("cannot make the checks", "ROLLBACK TO checking; RELEASE checking").await?;
-        told(job, check, fault, &mut faults);
+        job.checked(check, fault, &mut faults);
     }
-    failed(&faults)
-}
-
-/// Whether copies are to be compared: by connections of their own, which see only what is committed.
-pub(super) fn has_copies(job: &Job<'_>) -> bool {
-    job.checks.iter().any(|check| matches!(check, Check::Copy(_)))
-}
-
-/// Compares copies with what they are copies of.
-///
-/// # Errors
-/// [`Kind::CheckFailed`] with all that differ.
-pub(super) async fn copies(job: &Job<'_>) -> Result<()> {
-    let mut faults = Vec::new();
-    for check in job.checks {
-        let Check::Copy(copy) = check else { continue };
-        let fault = verify::fault(job.options.copies.as_ref(), copy).await?;
-        told(job, check, fault, &mut faults);
-    }
-    failed(&faults)
-}
-
-fn told(job: &Job<'_>, check: &Check, fault: Option<String>, faults: &mut Vec<String>) {
-    let (id, check) = (job.migration.id.to_text(), check.to_string());
-    job.watch.tell(&Event::Checked { id: &id, check: &check, fault: fault.as_deref() });
-    faults.extend(fault.map(|fault| format!("{check}: {fault}")));
-}
-
-fn failed(faults: &[String]) -> Result<()> {
-    match faults {
-        [] => Ok(()),
-        faults => {
-            Err(Error::new(Kind::CheckFailed, "check_failed", format!("not as it should be: {}", faults.join("; "))))
-        }
-    }
+    failed_checks(FOUND, &faults)
 }
 
 /// One check: a sentence if it is not so.

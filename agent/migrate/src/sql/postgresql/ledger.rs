@@ -4,10 +4,11 @@
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::error::{Error, Kind, Result};
-use crate::ledger::{Direction, Entry, Id, Outcome, Progress};
+use crate::error::{Error, Result};
+use crate::ledger::{Entry, Id};
 use crate::sql::Dialect;
 use crate::sql::backfill::quote;
+use crate::sql::record::{Record, entries, lost};
 
 use super::client::error;
 
@@ -130,9 +131,7 @@ impl Place {
             self.ledger
         );
         let rows = client.query_typed(&text, &[]).await.map_err(|cause| error("cannot read the ledger", &cause))?;
-        let mut entries = rows.iter().map(entry).collect::<Result<Vec<_>>>()?;
-        entries.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(entries)
+        entries(rows.iter().map(record).collect::<Result<_>>()?)
     }
 
     /// Writes an entry, new or changed.
@@ -149,23 +148,20 @@ impl Place {
                 error = excluded.error",
             self.ledger, self.lock
         );
-        let progress = progress_text(&entry.progress)?;
-        let (id, direction, outcome) = (entry.id.to_text(), entry.direction.as_str(), entry.outcome.as_str());
-        let duration = i64::try_from(entry.duration_ms).unwrap_or(i64::MAX);
-        let attempts = i64::from(entry.attempts);
+        let record = Record::of(entry)?;
         let values: [(&(dyn ToSql + Sync), Type); 13] = [
-            (&id, Type::TEXT),
-            (&entry.name, Type::TEXT),
-            (&entry.checksum, Type::TEXT),
-            (&direction, Type::TEXT),
-            (&outcome, Type::TEXT),
-            (&entry.by, Type::TEXT),
-            (&entry.started_at_ms, Type::INT8),
-            (&entry.finished_at_ms, Type::INT8),
-            (&duration, Type::INT8),
-            (&attempts, Type::INT8),
-            (&progress, Type::TEXT),
-            (&entry.error, Type::TEXT),
+            (&record.id, Type::TEXT),
+            (&record.name, Type::TEXT),
+            (&record.checksum, Type::TEXT),
+            (&record.direction, Type::TEXT),
+            (&record.outcome, Type::TEXT),
+            (&record.run_by, Type::TEXT),
+            (&record.started_at_ms, Type::INT8),
+            (&record.finished_at_ms, Type::INT8),
+            (&record.duration_ms, Type::INT8),
+            (&record.attempts, Type::INT8),
+            (&record.progress, Type::TEXT),
+            (&record.error, Type::TEXT),
             (&token, Type::INT8),
         ];
         let written =
@@ -196,56 +192,30 @@ impl Place {
     }
 }
 
-/// The progress as the ledger keeps it.
-pub(super) fn progress_text(progress: &Progress) -> Result<String> {
-    serde_json::to_string(progress).map_err(|cause| {
-        Error::new(Kind::Database, "ledger", "the progress cannot be written as JSON").caused_by(cause)
-    })
-}
-
 /// Whether a fenced statement did something.
 pub(super) fn fenced(rows: u64) -> Result<()> {
     if rows > 0 { Ok(()) } else { Err(lost()) }
 }
 
-/// The lock is another's.
-pub(super) fn lost() -> Error {
-    Error::new(Kind::LockLost, "lock_lost", "somebody else has taken over the lock")
-        .with_remedy("run the same command again: it goes on from what the ledger says")
-}
-
-fn entry(row: &Row) -> Result<Entry> {
+fn record(row: &Row) -> Result<Record> {
     let unreadable = |cause: &tokio_postgres::Error| error("the ledger is not as this agent makes it", cause);
     macro_rules! get {
         ($index:literal) => {
             row.try_get($index).map_err(|cause| unreadable(&cause))?
         };
     }
-    let unknown = |what: &str, value: &str| {
-        Error::refused(
-            format!("the ledger holds `{value}` as {what}, which this agent does not know"),
-            "was it written by a newer agent? update this one",
-        )
-    };
-    let (id, direction, outcome): (String, String, String) = (get!(0), get!(3), get!(4));
-    let (duration, attempts): (i64, i64) = (get!(8), get!(9));
-    let progress: String = get!(10);
-    Ok(Entry {
-        id: Id::from_text(&id).ok_or_else(|| unknown("a version", &id))?,
+    Ok(Record {
+        id: get!(0),
         name: get!(1),
         checksum: get!(2),
-        direction: match &*direction {
-            "up" => Direction::Up,
-            "down" => Direction::Down,
-            other => return Err(unknown("a direction", other)),
-        },
-        outcome: Outcome::from_word(&outcome).ok_or_else(|| unknown("an outcome", &outcome))?,
-        by: get!(5),
+        direction: get!(3),
+        outcome: get!(4),
+        run_by: get!(5),
         started_at_ms: get!(6),
         finished_at_ms: get!(7),
-        duration_ms: u64::try_from(duration).unwrap_or(0),
-        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-        progress: serde_json::from_str(&progress).map_err(|_| unknown("progress", &id))?,
+        duration_ms: get!(8),
+        attempts: get!(9),
+        progress: get!(10),
         error: get!(11),
     })
 }

@@ -15,9 +15,10 @@ use tokio_postgres::types::Type;
 use crate::database::Keeper;
 use crate::error::{Error, Result};
 use crate::failpoints::hit;
+use crate::sql::record::lost;
 
 use super::client::error;
-use super::ledger::{Place, lost};
+use super::ledger::Place;
 use super::second::Second;
 
 /// How long a session that was ended may take to be gone.

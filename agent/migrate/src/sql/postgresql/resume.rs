@@ -11,7 +11,7 @@ use crate::ledger::{Entry, Progress, now_ms};
 use crate::sql::{Dialect, Statement, backfill::quote, words};
 
 use super::client::error;
-use super::run::{committed, next};
+use super::run::committed;
 use super::session::PostgresqlSession;
 use super::statement::Alone;
 
@@ -34,7 +34,7 @@ pub(super) async fn run(
         let found = look(session, job, alone, true).await?;
         impatient(session, patient).await?;
         if found == Found::Done {
-            let done = next(&job.entry.progress);
+            let done = job.entry.progress.after_step();
             return note(session, job, done).await;
         }
     }
@@ -51,7 +51,7 @@ pub(super) async fn run(
             Ok(rows) => {
                 hit("migrate_carried_out");
                 impatient(session, patient).await?;
-                let mut done = next(&job.entry.progress);
+                let mut done = job.entry.progress.after_step();
                 if let (true, Some(place)) = (rows > 0, words::place(&statement.text)) {
                     done.add(&place, rows);
                 }
@@ -67,12 +67,12 @@ pub(super) async fn run(
                 let found = look(session, job, alone, false).await?;
                 impatient(session, patient).await?;
                 if found == Found::Done && matches!(alone, Alone::Detach { .. }) {
-                    let done = next(&job.entry.progress);
+                    let done = job.entry.progress.after_step();
                     return note(session, job, done).await;
                 }
                 let undone = Progress { begun: false, note: None, ..job.entry.progress.clone() };
                 note(session, job, undone).await?;
-                session.passed(job, attempt, failed).await?;
+                job.passed(attempt, failed).await?;
                 attempt += 1;
             }
         }

@@ -3,13 +3,13 @@
 
 use std::time::SystemTime;
 
-use crate::database::Job;
+use crate::database::{Job, failed_checks};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Outcome, Progress, now_ms};
 use crate::sql::{Dialect, Script, Statement, Step, touched, words};
 use crate::watch::Event;
 
-use super::session::{PostgresqlSession, go_on};
+use super::session::PostgresqlSession;
 use super::statement::{alone, is_one_transaction, sets};
 use super::{backfill, resume};
 use super::{checks, predict};
@@ -21,14 +21,14 @@ impl PostgresqlSession {
     /// Runs a script from where the entry stands.
     pub(super) async fn script(&mut self, job: &mut Job<'_>, script: &Script) -> Result<()> {
         self.reset(job).await?;
-        if is_one_transaction(script) && job.entry.progress.is_untouched() && !checks::has_copies(job) {
+        if is_one_transaction(script) && job.entry.progress.is_untouched() && !job.has_copies() {
             return self.whole(job, script).await;
         }
         let setters = Setters::of(script);
         self.set_again(job, &setters).await?;
         let first = usize::try_from(job.entry.progress.step).unwrap_or(usize::MAX);
         for (index, step) in script.steps.iter().enumerate().skip(first) {
-            go_on(job)?;
+            job.go_on()?;
             match step {
                 Step::Backfill(step) => backfill::run(self, job, index, step).await?,
                 Step::Statement(statement) => {
@@ -51,7 +51,7 @@ impl PostgresqlSession {
     async fn whole(&mut self, job: &mut Job<'_>, script: &Script) -> Result<()> {
         let mut attempt = 1;
         loop {
-            go_on(job)?;
+            job.go_on()?;
             match self.attempt(job, script).await {
                 Ok(entry) => {
                     let started = job.entry.started_at_ms;
@@ -61,7 +61,7 @@ impl PostgresqlSession {
                 }
                 Err(failed) => {
                     self.rollback().await;
-                    self.passed(job, attempt, failed).await?;
+                    job.passed(attempt, failed).await?;
                     attempt += 1;
                 }
             }
@@ -73,7 +73,7 @@ impl PostgresqlSession {
         self.execute("cannot begin", "BEGIN").await?;
         for (index, step) in script.steps.iter().enumerate() {
             let Step::Statement(statement) = step else { continue };
-            go_on(job)?;
+            job.go_on()?;
             let expected = self.estimate(script, &statement.text, true).await?;
             let told = Told::start(job, index, statement, expected);
             let done = self.counted(job, statement, &mut progress).await;
@@ -92,7 +92,7 @@ impl PostgresqlSession {
         let mut attempt = 1;
         loop {
             let began = now_ms();
-            let mut progress = next(&job.entry.progress);
+            let mut progress = job.entry.progress.after_step();
             let done = async {
                 self.execute("cannot begin", "BEGIN").await?;
                 self.counted(job, statement, &mut progress).await?;
@@ -109,7 +109,7 @@ impl PostgresqlSession {
                 }
                 Err(failed) => {
                     self.rollback().await;
-                    self.passed(job, attempt, failed).await?;
+                    job.passed(attempt, failed).await?;
                     attempt += 1;
                 }
             }
@@ -148,7 +148,7 @@ impl PostgresqlSession {
 
     /// The checks and the ledger's last word, when all steps are done.
     pub(super) async fn checked(&self, job: &mut Job<'_>) -> Result<()> {
-        checks::copies(job).await?;
+        failed_checks(checks::FOUND, &job.copies().await?)?;
         let mut attempt = 1;
         loop {
             let ended = job.entry.ended(Outcome::Success, now_ms());
@@ -165,7 +165,7 @@ impl PostgresqlSession {
                 }
                 Err(failed) => {
                     self.rollback().await;
-                    self.passed(job, attempt, failed).await?;
+                    job.passed(attempt, failed).await?;
                     attempt += 1;
                 }
             }
@@ -193,11 +193,6 @@ impl<'a> Setters<'a> {
         };
         Self(script.steps.iter().enumerate().filter_map(setter).collect())
     }
-}
-
-/// The progress when the next step is done.
-pub(super) fn next(progress: &Progress) -> Progress {
-    Progress { step: progress.step + 1, begun: false, after: None, note: None, counts: progress.counts.clone() }
 }
 
 /// Tells what is committed since `before`, place by place.

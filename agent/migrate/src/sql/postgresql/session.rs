@@ -4,24 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{TryStreamExt, pin_mut};
-use rand::Rng;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::database::Job;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::failpoints::hit;
 use crate::ledger::{Direction, Entry};
 use crate::sql::words;
-use crate::watch::Event;
 
 use super::activity;
 use super::client::{Connector, commit_error, error};
 use super::ledger::Place;
 use super::second::Second;
-
-/// Between two attempts, doubled each time up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The lock and its connection.
 pub(super) struct PostgresqlSession {
@@ -88,34 +82,6 @@ impl PostgresqlSession {
             Direction::Down => self.place.erase(&self.client, self.token, &ended.id).await,
         }
     }
-
-    /// Waits before another attempt, or gives the error back when it does not pass, or not often enough.
-    pub(super) async fn passed(&self, job: &Job<'_>, attempt: u32, failed: Error) -> Result<()> {
-        if failed.kind != Kind::Transient || attempt > job.options.lock_retries {
-            return Err(failed);
-        }
-        let doubled = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(LONGEST_WAIT);
-        // Half of it at random: two that met must not meet again.
-        let wait = doubled.mul_f64(rand::rng().random_range(0.5..1.0));
-        let id = job.migration.id.to_text();
-        tracing::info!(migration = id, code = &*failed.code, wait = ?wait, "trying again");
-        job.watch.tell(&Event::Retried { id: &id, code: &failed.code, attempt: attempt + 1, wait });
-        tokio::select! {
-            () = tokio::time::sleep(wait) => Ok(()),
-            () = job.cancel.cancelled() => Err(stopped()),
-        }
-    }
-}
-
-/// Somebody asked to stop.
-pub(super) fn stopped() -> Error {
-    Error::new(Kind::Cancelled, "stopped", "stopped as asked")
-        .with_remedy("run the same command again: it goes on where this one stopped")
-}
-
-/// Whether it is time to stop.
-pub(super) fn go_on(job: &Job<'_>) -> Result<()> {
-    if job.cancel.is_cancelled() { Err(stopped()) } else { Ok(()) }
 }
 
 /// Runs one statement, its rows passing by unread.

@@ -2,12 +2,10 @@
 //! in the same.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -16,12 +14,9 @@ use super::error::error;
 use super::run::Run;
 use super::session::{Hold, Told, fresh};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::{Count, Direction};
-use crate::program::{Call, Failure, Lent, Program};
-use crate::sql::{Dialect, script};
-
-/// Rows of one answer: a plugin that wants more asks for them in pieces.
-const MOST_ROWS: usize = 10_000;
+use crate::program::{Call, Counts, Failure, Lent, Program, advance, refused};
+use crate::sql::Dialect;
+use crate::sql::command::{Command, MOST_ROWS, too_many_rows};
 
 /// Runs a plugin's `up` and `validate`, or its `down`, in one transaction; only copies are compared after it.
 pub(super) fn run(run: &mut Run, hold: &Hold, mut program: Box<dyn Program>) -> Result<()> {
@@ -81,33 +76,19 @@ fn called(run: &mut Run, hold: &Hold, program: &mut dyn Program, finish: bool) -
     }
 }
 
-type Counts = BTreeMap<String, Count>;
-
 fn calls(run: &Run, hold: &Hold, program: &mut dyn Program) -> Result<Counts> {
-    let calls: &[Call] = match run.direction {
-        Direction::Up => &[Call::Up, Call::Validate],
-        Direction::Down => &[Call::Down],
-    };
     let mut lent: Box<dyn Lent> =
         Box::new(InTransaction { hold: hold.clone(), counts: Counts::new(), tell: run.tell.clone() });
-    for call in calls {
+    for call in Call::of(run.direction) {
         run.go_on()?;
         let (back, answer) = program.call(*call, lent);
         lent = back;
-        answer.map_err(|failure| refused(*call, &failure))?;
+        // Nobody else writes meanwhile, so beginning again would change nothing.
+        answer.map_err(|failure| refused(*call, &Failure { retryable: false, ..failure }))?;
     }
     let back = lent.into_any().downcast::<InTransaction>();
     back.map(|lent| lent.counts)
         .map_err(|_| Error::new(Kind::Database, "plugin", "the plugin kept the session it was lent"))
-}
-
-fn refused(call: Call, failure: &Failure) -> Error {
-    let (kind, word) = match call {
-        Call::Up => (Kind::Database, "up"),
-        Call::Down => (Kind::Database, "down"),
-        Call::Validate => (Kind::CheckFailed, "validate"),
-    };
-    Error::new(kind, failure.code.clone(), format!("the plugin's `{word}` failed: {failure}"))
 }
 
 struct InTransaction {
@@ -116,33 +97,16 @@ struct InTransaction {
     tell: UnboundedSender<Told>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Command {
-    sql: String,
-    #[serde(default)]
-    parameters: Vec<serde_json::Value>,
-}
-
 impl Lent for InTransaction {
     fn run(&mut self, command: &str) -> Result<String, Failure> {
-        let bad = |message: String| Failure { code: "command".to_owned(), message, retryable: false };
-        let command: Command =
-            serde_json::from_str(command).map_err(|error| bad(format!("it is no command: {error}")))?;
-        // What would end the transaction is refused here as in files.
-        script::parse(&command.sql, Dialect::Sqlite).map_err(|faults| {
-            bad(faults.first().map_or_else(|| "it is no statement".to_owned(), |fault| fault.message.clone()))
-        })?;
-        let parameters = command.parameters.iter().map(parameter).collect::<Option<Vec<_>>>();
-        let parameters = parameters.ok_or_else(|| bad("a parameter is no number, text, flag or null".to_owned()))?;
+        let (command, _) = Command::read(command, Dialect::Sqlite)?;
+        let parameters = command.parameters(parameter)?;
         let connection = self.hold.connection();
         answer(&connection, &command.sql, &parameters)
     }
 
     fn progress(&mut self, place: &str, done: u64, expected: Option<u64>) {
-        let known = self.counts.entry(place.to_owned()).or_default();
-        let count = done.saturating_sub(known.done);
-        *known = Count { done, expected };
+        let count = advance(&mut self.counts, place, done, expected);
         let _ = self.tell.send(Told::Attempted { place: place.to_owned(), count });
     }
 
@@ -184,9 +148,7 @@ fn answer(connection: &Connection, sql: &str, parameters: &[Value]) -> Result<St
     };
     match run() {
         Ok(Some((rows, affected))) => Ok(json!({"rows": rows, "affected": affected}).to_string()),
-        Ok(None) => {
-            Err(failure("too_many_rows".to_owned(), format!("the answer has more than {MOST_ROWS} rows: ask for less")))
-        }
+        Ok(None) => Err(failure("too_many_rows".to_owned(), too_many_rows())),
         Err(cause) => {
             let error = error("the statement failed", &cause);
             Err(failure(error.code.to_string(), error.message))

@@ -13,7 +13,8 @@ use super::check::check;
 use super::error::{error, is_busy};
 use super::lent;
 use super::session::{Hold, Told, fresh};
-use crate::error::{Error, Kind, Result};
+use crate::database::failed_checks;
+use crate::error::{Error, Result};
 use crate::ledger::{Direction, Entry, Outcome, now_ms};
 use crate::migration::{Body, Check, Options};
 use crate::program::Program;
@@ -115,8 +116,7 @@ impl Run {
         if !self.cancel.is_cancelled() {
             return Ok(());
         }
-        Err(Error::new(Kind::Cancelled, "stopped", "stopped as asked")
-            .with_remedy("run the same command again: it goes on where this one stopped"))
+        Err(Error::stopped())
     }
 
     pub(super) fn say(&self, told: Told) {
@@ -305,7 +305,7 @@ impl Run {
             let fault = self.runtime.block_on(verify::fault(self.options.copies.as_ref(), copy))?;
             self.checked(one, fault, &mut failures);
         }
-        failed_checks(&failures)
+        failed_checks("", &failures)
     }
 
     fn checked(&self, check: &Check, fault: Option<String>, failures: &mut Vec<String>) {
@@ -321,20 +321,13 @@ impl Run {
             let fault = check(connection, one)?;
             self.checked(one, fault, &mut failures);
         }
-        failed_checks(&failures)?;
+        failed_checks("", &failures)?;
         self.entry = self.entry.ended(Outcome::Success, now_ms());
         match self.direction {
             Direction::Up => hold.tables.write(connection, &self.entry),
             Direction::Down => hold.tables.erase(connection, &self.entry.id),
         }
     }
-}
-
-fn failed_checks(failures: &[String]) -> Result<()> {
-    if failures.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(Kind::CheckFailed, "check_failed", failures.join("; ")))
 }
 
 /// The steps from `from` on in stretches, and the statements at the end that set only the connection.
