@@ -2,6 +2,7 @@
 
 mod chaos;
 mod command;
+mod observe;
 mod outage;
 mod scene;
 mod told;
