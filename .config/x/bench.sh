@@ -6,7 +6,7 @@
 run_bench() {
     if [ $# -eq 0 ]; then
         local name
-        for name in decode plugin_call neighbour mongodb postgres migrate pipeline; do
+        for name in decode plugin_call neighbour mongodb postgres migrate observe pipeline; do
             say "bench $name"
             (run_one "$name")   # a subshell: its servers stop when it ends
         done
@@ -29,9 +29,10 @@ run_one() {
             ;;
         decode | plugin_call) ;;
         mongodb) needs=(mongo) ;;
-        migrate)
-            # The program too: its memory is measured.
-            package=whimbrel-migrate needs=(mongo)
+        migrate | observe)
+            # The program too: its memory is measured, and what it costs to be observed by it.
+            package=whimbrel-migrate
+            [ "$name" = observe ] || needs=(mongo)
             setup build
             cargo build "${locked[@]}" --release -p whimbrel
             export WHIMBREL_BIN=$root/target/release/whimbrel
@@ -42,7 +43,7 @@ run_one() {
             name=pipeline needs=(kafka mongo connect)
             set -- peers "$@"
             ;;
-        *) die "no bench \"$name\"; there are: decode plugin_call neighbour mongodb postgres migrate pipeline peers" ;;
+        *) die "no bench \"$name\"; there are: decode plugin_call neighbour mongodb postgres migrate observe pipeline peers" ;;
     esac
     setup build
     # Built first, so that no compiler runs beside what is measured.
