@@ -42,6 +42,11 @@ impl Streams {
 /// Bytes of a read, and of the pipe: with the kernel's 64 KiB a command that writes much waits for us more often than
 /// not.
 const PIECE: usize = 1 << 18;
+/// After a piece smaller than this, one that comes at once waits a little: a command that writes line by line would wake us
+/// for each of them, and pay for it. What fills the pipe faster is read without a rest.
+const SMALL: usize = PIECE / 8;
+/// How long it waits. Nobody sees it; ten thousand lines a second become two hundred pieces.
+const REST: Duration = Duration::from_millis(4);
 /// What is kept to be looked at: progress is in the last lines.
 const KEPT: usize = 1 << 16;
 /// After the command has ended, who inherited its output may still write; when it has been silent for this long, it is on
@@ -95,6 +100,9 @@ fn carry(mut from: File, mut to: File, state: &Mutex<State>) -> io::Result<()> {
         let written = to.write_all(piece);
         lock(state).writing = false;
         written?;
+        if piece.len() < SMALL {
+            std::thread::sleep(REST);
+        }
     }
 }
 
