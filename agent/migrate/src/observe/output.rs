@@ -47,8 +47,8 @@ const PIECE: usize = 1 << 18;
 const SMALL: usize = PIECE / 8;
 /// How long it waits. Nobody sees it; ten thousand lines a second become two hundred pieces.
 const REST: Duration = Duration::from_millis(4);
-/// What is kept to be looked at: progress is in the last lines.
-const KEPT: usize = 1 << 16;
+/// What is kept to be looked at: progress is in the last lines, and to read more of them costs more than to carry them.
+const KEPT: usize = 1 << 14;
 /// After the command has ended, who inherited its output may still write; when it has been silent for this long, it is on
 /// its own.
 const SILENCE: Duration = Duration::from_millis(500);
