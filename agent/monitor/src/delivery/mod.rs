@@ -1,0 +1,1 @@
+//! What people are to be told, kept until a channel took it.

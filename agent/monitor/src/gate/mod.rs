@@ -1,0 +1,1 @@
+//! May it be cut over? Conditions, where their figures come from, and the answer.

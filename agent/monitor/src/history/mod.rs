@@ -1,0 +1,1 @@
+//! What was measured, kept in bounded space, and handed out as windows.

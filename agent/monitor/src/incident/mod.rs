@@ -1,0 +1,1 @@
+//! What is wrong: findings become incidents, incidents become notifications.
