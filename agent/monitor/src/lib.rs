@@ -16,3 +16,4 @@ pub mod delivery;
 pub mod gate;
 pub mod history;
 pub mod incident;
+pub mod store;

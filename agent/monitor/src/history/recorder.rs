@@ -172,10 +172,8 @@ impl Recorder {
     /// The readings of a scope that are kept for people.
     #[must_use]
     pub fn fine(&self, scope: &str, since_ms: i64) -> Vec<Series> {
-        let point = |(at, value): &(u32, f32)| Point {
-            at_ms: self.epoch_ms + i64::from(*at),
-            value: f64::from(*value),
-        };
+        let point =
+            |(at, value): &(u32, f32)| Point { at_ms: self.epoch_ms + i64::from(*at), value: f64::from(*value) };
         self.collect(scope, |track| track.fine.iter().map(point).filter(|point| point.at_ms >= since_ms).collect())
     }
 
