@@ -6,6 +6,8 @@ pub mod connectors;
 pub mod invalid;
 #[path = "../../src/config/migrations.rs"]
 pub mod migrations;
+#[path = "../../src/config/monitor.rs"]
+pub mod monitor;
 #[path = "../../src/config/opaque.rs"]
 pub mod opaque;
 #[path = "../../src/config/raw.rs"]

@@ -207,6 +207,9 @@ pub(crate) fn start(
     }
     let observer = Observer::new(&config.settings.name, "kafka", config.target.kind(), config.lag, instruments.clone());
     observer.group(&config.settings.kafka.group);
+    if let Some(id) = &config.migration_id {
+        observer.migration_id(id);
+    }
     let parts = Parts {
         target: target(&config.target),
         target_kind: config.target.kind(),

@@ -11,6 +11,7 @@ pub mod finding;
 pub mod invalid;
 mod load;
 pub mod migrations;
+pub mod monitor;
 mod node;
 pub(crate) mod opaque;
 pub mod plugins;

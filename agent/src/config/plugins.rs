@@ -182,7 +182,7 @@ pub fn grants(raw: &raw::Grants) -> Result<Grants, Invalid> {
     })
 }
 
-fn check_code(plugin: &str) -> Result<(), Invalid> {
+pub(crate) fn check_code(plugin: &str) -> Result<(), Invalid> {
     let bundled = || BUNDLED.iter().map(|one| one.name);
     let is_path = plugin.contains('/') || plugin.contains('\\') || plugin.ends_with(".wasm");
     if is_path || bundled().any(|name| name == plugin) {
@@ -190,7 +190,10 @@ fn check_code(plugin: &str) -> Result<(), Invalid> {
     }
     let hint = match nearest(plugin, bundled()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "write `mask-fields`, `route`, or the path of a component file such as `./my-plugin.wasm`".to_owned(),
+        None => {
+            let names: Vec<&str> = bundled().collect();
+            format!("write one of {}, or the path of a component file such as `./my-plugin.wasm`", names.join(", "))
+        }
     };
     Err(Invalid::new("plugin", "no bundled plugin, and no path", hint))
 }

@@ -37,6 +37,8 @@ pub struct Config {
     pub connectors: Option<super::connectors::Connectors>,
     /// Migrations: directories of versioned changes and their databases.
     pub migrations: Vec<super::migrations::Migrations>,
+    /// History, rules, alerts. Without it nothing of the kind.
+    pub monitor: Option<super::monitor::Monitor>,
 }
 
 /// HTTP endpoint.
@@ -205,6 +207,9 @@ pub enum Record {
 pub struct Pipeline {
     /// Name: letters, digits, `-` and `_`. Part of the identity of its state in the target: a renamed pipeline starts anew.
     pub name: String,
+    /// The migration it is part of, for `whimbrel check --migration-id` and `migration_data_lag_seconds`. Default: its name.
+    #[serde(default)]
+    pub migration_id: Option<String>,
     /// Where records come from.
     pub source: Source,
     /// How records are read.

@@ -12,6 +12,7 @@ use crate::connect;
 use crate::decode::DecodeConfig;
 use crate::export::ExportConfig;
 use crate::migrations::config::MigrationsConfig;
+use crate::monitor::config::MonitorConfig;
 use crate::pipeline::Settings;
 use crate::pipeline::config::DeliveryConfig;
 use crate::pipeline::mapping::Mapping;
@@ -38,6 +39,8 @@ pub struct AgentConfig {
     pub connectors: Option<connect::settings::Settings>,
     /// Migrations; names are unique.
     pub migrations: Vec<MigrationsConfig>,
+    /// What is watched, and who is told.
+    pub monitor: Option<MonitorConfig>,
 }
 
 /// A pipeline's configuration.
@@ -51,6 +54,8 @@ pub struct PipelineConfig {
     pub target: TargetConfig,
     /// Lag states.
     pub lag: LagConfig,
+    /// The migration it is part of; none: it is one by itself.
+    pub migration_id: Option<String>,
 }
 
 /// A target's configuration.
@@ -165,11 +170,18 @@ pub(crate) fn validate(raw: &raw::Config, positions: &Positions) -> (Option<Agen
             None
         }
     });
+    let monitor = raw.monitor.as_ref().and_then(|section| match MonitorConfig::new(section) {
+        Ok(monitor) => Some(monitor),
+        Err(all) => {
+            all.into_iter().for_each(|invalid| checked.error(invalid.within("monitor")));
+            None
+        }
+    });
     let whole = !checked.findings.iter().any(|(severity, _)| *severity == Severity::Error);
     let config = match (export, log, plugins) {
         (Some(export), Some(log), Some(plugins)) if whole => {
             let name = raw.name.clone().unwrap_or_else(host_name);
-            Some(AgentConfig { name, export, log, plugins, pipelines, connectors, migrations })
+            Some(AgentConfig { name, export, log, plugins, pipelines, connectors, migrations, monitor })
         }
         _ => None,
     };
@@ -196,6 +208,10 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
     let before = checked.findings.len();
     if let Err(why) = check_name(&raw.name) {
         checked.error(Invalid::new("name", why, NAME_HINT).within(path));
+    }
+    if raw.migration_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 128 || id.contains(char::is_control)) {
+        let hint = "write the id that `whimbrel check --migration-id` is to know it by, or leave it out";
+        checked.error(Invalid::new("migration_id", "not an id", hint).within(path));
     }
     let raw::Source::Kafka(kafka) = &raw.source;
     let kafka = checked.keep(&below("source.kafka"), KafkaConfig::try_from(kafka));
@@ -241,7 +257,13 @@ fn check_pipeline(raw: &raw::Pipeline, path: &str, checked: &mut Checked) -> Opt
     decode.heartbeat_topics.clone_from(&kafka.heartbeat_topics);
     let settings =
         Settings { name: raw.name.as_str().into(), kafka, decode, mapping, delivery, use_group_offsets: is_stdout };
-    let config = PipelineConfig { settings, transform: raw.transform.clone(), target, lag };
+    let config = PipelineConfig {
+        settings,
+        transform: raw.transform.clone(),
+        target,
+        lag,
+        migration_id: raw.migration_id.clone(),
+    };
     (checked.findings.len() == before).then_some(config)
 }
 

@@ -302,6 +302,9 @@ fn watch_on(mut watch: Watch, shared: &Shared) {
         for ((topic, partition), end) in &seen.ends {
             shared.observer.end_offset(topic, *partition, *end, at);
         }
+        for ((topic, partition), start) in &seen.starts {
+            shared.observer.start_offset(topic, *partition, *start);
+        }
         for (topic, time) in &seen.heartbeats {
             shared.observer.heartbeat(topic, *time, now_ms());
         }

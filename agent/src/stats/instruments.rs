@@ -66,9 +66,10 @@ pub(crate) enum Count {
     MigratedRows,
     MigratedRowsAttempted,
     MigrationErrors,
+    AlertDeliveries,
 }
 
-const COUNTERS: [Spec; 21] = [
+const COUNTERS: [Spec; 22] = [
     Spec {
         name: "cdc_events_processed_total",
         help: "Change events made durable at the target.",
@@ -154,6 +155,11 @@ const COUNTERS: [Spec; 21] = [
         help: "Errors of migrations by the server's name for them, also of attempts that were made again.",
         labels: &["migration_id", "error_type"],
     },
+    Spec {
+        name: "alert_deliveries_total",
+        help: "Attempts to have a channel deliver a notification.",
+        labels: &["channel", "outcome"],
+    },
 ];
 
 /// Gauges, in the order of [`GAUGES`].
@@ -172,10 +178,12 @@ enum Level {
     PluginInfo,
     Connectors(BoardLevel),
     Migrations(MigrationLevel),
+    DataLag,
+    AlertsFiring,
 }
 
 impl Level {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::ConsumerLag,
         Self::ReplicationLag,
         Self::LagState,
@@ -196,6 +204,8 @@ impl Level {
         Self::Migrations(MigrationLevel::Progress),
         Self::Migrations(MigrationLevel::Eta),
         Self::Migrations(MigrationLevel::Info),
+        Self::DataLag,
+        Self::AlertsFiring,
     ];
 
     const fn spec(self) -> (Spec, Join) {
@@ -299,6 +309,16 @@ impl Level {
                 &["migration_id", "name", "set", "system", "direction"],
                 Join::Largest,
             ),
+            Self::DataLag => (
+                "migration_data_lag_seconds",
+                "From commit at the source to visible at the target, of the pipelines of a migration: 0 only when proven, \
+                 otherwise an upper bound; absent while there is none.",
+                &["migration_id"],
+                Join::Largest,
+            ),
+            Self::AlertsFiring => {
+                ("alerts_firing", "Incidents that fire, silenced or not.", &["severity"], Join::Largest)
+            }
         };
         (Spec { name, help, labels }, join)
     }
@@ -315,6 +335,8 @@ pub(crate) struct Inner {
     connectors: Mutex<Weak<ConnectorBoard>>,
     migrations: Mutex<Weak<MigrationBoard>>,
     places: Mutex<Vec<Weak<PluginPlace>>>,
+    /// Incidents that fire by severity, where somebody watches.
+    alerts: Mutex<Option<[(&'static str, u64); 3]>>,
     pub(crate) hop: Histogram<f64>,
     pub(crate) call: Histogram<f64>,
     pub(crate) document_migration: Timings,
@@ -384,6 +406,7 @@ impl Instruments {
             connectors: Mutex::default(),
             migrations: Mutex::default(),
             places: Mutex::default(),
+            alerts: Mutex::default(),
             hop: meter
                 .f64_histogram("cdc_hop_duration_seconds")
                 .with_description("How long a part of the way took; a sample of at most eight events a batch.")
@@ -504,6 +527,23 @@ impl Instruments {
     pub fn places(&self) -> Vec<Arc<PluginPlace>> {
         let places = self.inner.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Incidents that fire now, by severity.
+    pub fn alerts_firing(&self, counts: [(&'static str, u64); 3]) {
+        *self.inner.alerts.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+    }
+
+    /// The meters of the plugins that are loaded.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<Arc<PluginMeter>> {
+        let plugins = self.inner.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        plugins.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// A channel was asked to deliver: `outcome` is `delivered`, `failed`, `given_up` or `passed_on`.
+    pub fn alert_delivery(&self, channel: &str, outcome: &'static str) {
+        self.add(Count::AlertDeliveries, vec![Label::Name(channel.into()), Label::Word(outcome)], 1);
     }
 
     /// The observers that are alive, by name.
@@ -632,6 +672,12 @@ impl Inner {
     fn level(&self, level: Level) -> Vec<(Labels, f64)> {
         match level {
             Level::PluginMemory | Level::PluginInfo => return self.plugin_level(level),
+            Level::AlertsFiring => {
+                let alerts = *self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+                #[expect(clippy::cast_precision_loss, reason = "a count as a metric value")]
+                let value = |(severity, count): (&'static str, u64)| (vec![Label::Word(severity)], count as f64);
+                return alerts.map_or_else(Vec::new, |counts| counts.map(value).to_vec());
+            }
             Level::Connectors(level) => {
                 let board = self.connectors.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
                 return board.map_or_else(Vec::new, |board| board.level(level));
@@ -707,6 +753,15 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
         Level::LagState => {
             let state = observer.recent_lag(now_ms).state;
             values.extend(LagState::ALL.map(|one| (vec![name(), Label::Word(one.as_str())], one_of(one == state))));
+        }
+        Level::DataLag => {
+            let report = observer.recent_lag(now_ms);
+            // The worst of some is no bound for all.
+            let mut own = report.partitions.iter().filter(|partition| !partition.heartbeat);
+            if own.all(|partition| partition.time_lag_ms.is_some()) {
+                let id = || vec![Label::Name(observer.migration())];
+                values.extend(report.time_lag_ms.map(|lag| (id(), seconds(lag))));
+            }
         }
         Level::ProofAge => {
             values.extend(observer.recent_lag(now_ms).proof_age_ms.map(|age| (vec![name()], seconds(age))));

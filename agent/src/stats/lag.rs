@@ -203,6 +203,13 @@ impl Lag {
         self.partitions.range((Arc::clone(topic), i32::MIN)..=(Arc::clone(topic), i32::MAX)).next().is_some()
     }
 
+    /// The oldest offset of a partition that the broker still has.
+    pub fn start_offset(&mut self, topic: &Arc<str>, partition: i32, start: i64) {
+        if let Some(known) = self.partitions.get_mut(&(Arc::clone(topic), partition)) {
+            known.start(start);
+        }
+    }
+
     /// The end of a partition (its high watermark) as the broker told it.
     pub fn end_offset(&mut self, topic: &Arc<str>, partition: i32, end: i64, at_ms: i64) {
         let life_ms = self.life.newest(topic).map(|stamp| self.skew.correct(stamp));

@@ -32,6 +32,6 @@ pub use migrations::MigrationBoard;
 pub use observer::{Observer, PipelineStatus};
 pub use partition::{Doubt, PartitionLag};
 pub use places::{Compared, Conditions, Difference, Edition, LastReload, PluginPlace, PluginStatus, ReloadOutcome};
-pub use plugins::PluginMeter;
+pub use plugins::{PluginMeter, PluginTotals};
 pub use report::{BatchReport, LossyCount, TableLag, Watermark};
 pub use state::{Component, Health, PipelineState, Readiness};

@@ -30,12 +30,13 @@ struct Inner {
     components: BTreeMap<Component, Health>,
     totals: Totals,
     group: Arc<str>,
+    migration_id: Arc<str>,
     last_batch_at_ms: Option<i64>,
     recent: Option<(i64, Arc<LagReport>)>,
 }
 
 /// What was counted since the start.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Totals {
     /// Batches made durable.
     pub batches: u64,
@@ -55,6 +56,9 @@ pub struct Totals {
     pub lossy_conversions: u64,
     /// Rows the version guard skipped.
     pub skipped_older: u64,
+    /// How long the parts of the way took, in the order of [`Hop::ALL`]: seconds, and observations.
+    #[serde(skip)]
+    pub hops: [(f64, u64); 5],
 }
 
 /// The status of a pipeline, as `/api/v1/status` shows it.
@@ -62,6 +66,8 @@ pub struct Totals {
 pub struct PipelineStatus {
     /// Name.
     pub pipeline: Arc<str>,
+    /// The migration it is part of; its own name unless configured otherwise.
+    pub migration_id: Arc<str>,
     /// Kind of source.
     pub source: Arc<str>,
     /// Kind of target.
@@ -119,6 +125,7 @@ impl Observer {
                 components: BTreeMap::new(),
                 totals: Totals::default(),
                 group: "".into(),
+                migration_id: Arc::clone(&pipeline),
                 last_batch_at_ms: None,
                 recent: None,
             }),
@@ -146,6 +153,16 @@ impl Observer {
     /// The consumer group, for `cdc_pipeline_info` and `kafka.consumer_group.lag`.
     pub fn group(&self, name: &str) {
         self.lock().group = name.into();
+    }
+
+    /// The migration that the pipeline is part of, for `migration_data_lag_seconds`.
+    pub fn migration_id(&self, id: &str) {
+        self.lock().migration_id = id.into();
+    }
+
+    /// The oldest offset of a partition that the broker still has.
+    pub fn start_offset(&self, topic: &Arc<str>, partition: i32, start: i64) {
+        self.lock().lag.start_offset(topic, partition, start);
     }
 
     /// These partitions are this agent's now.
@@ -179,7 +196,11 @@ impl Observer {
     /// A batch is durable.
     pub fn applied(&self, report: &BatchReport, at_ms: i64) {
         self.count(report);
+        let mut hops = [(0.0, 0_u64); 5];
         for (hop, seconds) in report.hops.observations(at_ms) {
+            if let Some((sum, count)) = hops.get_mut(hop as usize) {
+                (*sum, *count) = (*sum + seconds, *count + 1);
+            }
             if let Some((_, attributes)) = self.hop_attributes.iter().find(|(one, _)| *one == hop) {
                 self.instruments.inner.hop.record(seconds, attributes);
             }
@@ -192,6 +213,9 @@ impl Observer {
         inner.lag.applied(&report.tables, &report.watermarks, at_ms);
         inner.last_batch_at_ms = Some(at_ms);
         inner.totals.take(report);
+        for (total, (seconds, count)) in inner.totals.hops.iter_mut().zip(hops) {
+            *total = (total.0 + seconds, total.1 + count);
+        }
     }
 
     fn count(&self, report: &BatchReport) {
@@ -260,6 +284,7 @@ impl Observer {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         PipelineStatus {
             pipeline: Arc::clone(&self.pipeline),
+            migration_id: Arc::clone(&inner.migration_id),
             source: Arc::clone(&self.source_kind),
             target: Arc::clone(&self.target_kind),
             group: Arc::clone(&inner.group),
@@ -291,6 +316,10 @@ impl Observer {
 
     pub(crate) const fn target_kind(&self) -> &Arc<str> {
         &self.target_kind
+    }
+
+    pub(crate) fn migration(&self) -> Arc<str> {
+        Arc::clone(&self.inner.lock().unwrap_or_else(PoisonError::into_inner).migration_id)
     }
 
     pub(crate) fn consumer_group(&self) -> Arc<str> {

@@ -75,6 +75,8 @@ pub(crate) struct Partition {
     waiting_since_ms: Option<i64>,
     /// Commit time, as the source wrote it, of the newest event that is durable.
     newest_source_ts_ms: Option<i64>,
+    /// The oldest offset that the broker still has.
+    start: Option<i64>,
 }
 
 /// The lag of one partition.
@@ -90,6 +92,8 @@ pub struct PartitionLag {
     pub state: LagState,
     /// Why it is unknown; only then.
     pub doubt: Option<Doubt>,
+    /// The oldest offset that the broker still has, as last observed: what is before it is lost to whoever did not read it.
+    pub start: Option<i64>,
     /// End offset as last observed.
     pub end: Option<i64>,
     /// Next offset to make durable.
@@ -114,7 +118,13 @@ impl Partition {
             proven_until_ms: None,
             waiting_since_ms: None,
             newest_source_ts_ms: None,
+            start: None,
         }
+    }
+
+    /// The oldest offset that the broker still has.
+    pub(crate) const fn start(&mut self, start: i64) {
+        self.start = Some(start);
     }
 
     /// The end was observed; returns by how much it moved on since the observation before.
@@ -141,7 +151,7 @@ impl Partition {
         let before = self.next;
         if before.is_some_and(|before| next < before) {
             // Somebody moved the stored state back: what was proven is not any more.
-            *self = Self { newest_end: self.newest_end, newest_source_ts_ms: None, ..Self::new() };
+            *self = Self { newest_end: self.newest_end, start: self.start, ..Self::new() };
             self.highest_end = self.newest_end.map_or(i64::MIN, |seen| seen.end);
             if let Some(seen) = self.newest_end {
                 self.push_ahead(seen);
@@ -253,6 +263,7 @@ impl Partition {
             heartbeat,
             state,
             doubt,
+            start: self.start,
             end: self.newest_end.map(|seen| seen.end),
             next: self.next,
             messages: self.messages(),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -25,6 +25,21 @@ pub struct PluginMeter {
     attributes: [KeyValue; 1],
     memory: AtomicU64,
     custom: Mutex<HashSet<String>>,
+    pipeline: OnceLock<Arc<str>>,
+    totals: [AtomicU64; 4],
+}
+
+/// What a plugin did since it was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PluginTotals {
+    /// Seconds in calls.
+    pub seconds: f64,
+    /// Calls.
+    pub calls: u64,
+    /// Calls that did not end well.
+    pub errors: u64,
+    /// Events with a verdict.
+    pub events: u64,
 }
 
 impl fmt::Debug for PluginMeter {
@@ -46,6 +61,8 @@ impl PluginMeter {
             instruments: instruments.clone(),
             memory: AtomicU64::new(0),
             custom: Mutex::default(),
+            pipeline: OnceLock::new(),
+            totals: Default::default(),
         });
         instruments.watch_plugin(&meter);
         meter
@@ -55,11 +72,17 @@ impl PluginMeter {
     pub fn call(&self, outcome: &'static str, took: Duration) {
         self.instruments.add(Count::PluginCalls, vec![Label::from(&self.name), Label::Word(outcome)], 1);
         self.instruments.inner.call.record(took.as_secs_f64(), &self.attributes);
+        let [nanoseconds, calls, errors, _] = &self.totals;
+        nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        calls.fetch_add(1, Ordering::Relaxed);
+        errors.fetch_add(u64::from(outcome != "ok"), Ordering::Relaxed);
     }
 
     /// The plugin's verdicts about events: `keep`, `drop`, `fail`.
     pub fn events(&self, verdict: &'static str, count: u64) {
         if count > 0 {
+            let [.., events] = &self.totals;
+            events.fetch_add(count, Ordering::Relaxed);
             self.instruments.add(Count::PluginEvents, vec![Label::from(&self.name), Label::Word(verdict)], count);
         }
     }
@@ -77,6 +100,28 @@ impl PluginMeter {
     /// Linear memory of its instances now.
     pub fn memory_bytes(&self, bytes: u64) {
         self.memory.store(bytes, Ordering::Relaxed);
+    }
+
+    /// It works in this pipeline.
+    pub fn serves(&self, pipeline: &str) {
+        let _ = self.pipeline.set(pipeline.into());
+    }
+
+    /// The pipeline it works in, if it does.
+    pub(crate) fn pipeline(&self) -> Option<&Arc<str>> {
+        self.pipeline.get()
+    }
+
+    /// What it did since it was loaded.
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of months fit")]
+    pub(crate) fn totals(&self) -> PluginTotals {
+        let [nanoseconds, calls, errors, events] = &self.totals;
+        PluginTotals {
+            seconds: nanoseconds.load(Ordering::Relaxed) as f64 / 1e9,
+            calls: calls.load(Ordering::Relaxed),
+            errors: errors.load(Ordering::Relaxed),
+            events: events.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {

@@ -138,6 +138,7 @@ pub fn build(
         let name = transform.name.clone().unwrap_or_else(|| manifest.name.clone());
         let digest = digest(&bytes);
         let meter = PluginMeter::new(&name, &manifest.version, &digest, instruments);
+        meter.serves(pipeline);
         let setup = setup(sandbox, pipeline, &name, transform, Some(Arc::clone(&meter)))?;
         let instance = start(sandbox, setup, &bytes).map_err(failed)?;
         let policy = match transform.on_trap {

@@ -317,6 +317,7 @@ pub(super) fn introduce(
     let failed = |source| not_loaded(recipe, source);
     try_out(&plugin, recipe)?;
     let meter = PluginMeter::new(&recipe.name, &edition.version, &edition.digest, instruments);
+    meter.serves(&recipe.pipeline);
     let setup = plugin.setup().clone();
     let services = Services { metrics: Some(meter.clone()), ..setup.services.clone() };
     let plugin = Arc::new(plugin.in_setup(Setup { services, ..setup }).map_err(failed)?);

@@ -15,11 +15,16 @@ use serde::Deserialize;
 use super::config::KafkaConfig;
 use super::context::Partition;
 
+/// Every so many looks the start of the partitions is asked for too.
+const STARTS_EVERY: u64 = 30;
+
 /// One look.
 #[derive(Debug, Default)]
 pub struct Observation {
     /// End offset (last stable offset) per partition, as the leader answered.
     pub ends: Vec<(Partition, i64)>,
+    /// The oldest offset that the broker still has, per partition; now and then.
+    pub starts: Vec<(Partition, i64)>,
     /// Heartbeats that came since the last look: topic, connector's time in milliseconds since 1970.
     pub heartbeats: Vec<(Arc<str>, i64)>,
     /// What did not work, in words.
@@ -31,6 +36,7 @@ pub struct Watch {
     consumer: BaseConsumer,
     heartbeat_topics: Vec<Arc<str>>,
     assigned: bool,
+    looks: u64,
 }
 
 #[derive(Deserialize)]
@@ -55,18 +61,27 @@ impl Watch {
         client.set("fetch.message.max.bytes", "65536");
         client.set("allow.auto.create.topics", "false");
         let heartbeat_topics = config.heartbeat_topics.iter().map(|t| Arc::from(t.as_str())).collect();
-        Ok(Self { consumer: client.create()?, heartbeat_topics, assigned: false })
+        Ok(Self { consumer: client.create()?, heartbeat_topics, assigned: false, looks: 0 })
     }
 
     /// Asks the leaders for the ends of `partitions` and collects heartbeats; takes at most about twice `timeout`.
     pub fn look(&mut self, partitions: &[Partition], timeout: Duration) -> Observation {
         let mut seen = Observation::default();
         if !partitions.is_empty() {
-            match self.ends(partitions, timeout) {
+            // ListOffsets with the special timestamp -1: the end (with read_committed: the last stable offset).
+            match self.offsets(partitions, Offset::End, timeout) {
                 Ok(ends) => seen.ends = ends,
                 Err(error) => seen.trouble = Some(format!("end offsets: {error}")),
             }
         }
+        // And -2: the start, which moves as slowly as segments are deleted.
+        if !partitions.is_empty() && self.looks.is_multiple_of(STARTS_EVERY) {
+            match self.offsets(partitions, Offset::Beginning, timeout) {
+                Ok(starts) => seen.starts = starts,
+                Err(error) => seen.trouble = Some(format!("start offsets: {error}")),
+            }
+        }
+        self.looks += u64::from(!partitions.is_empty());
         if !self.heartbeat_topics.is_empty()
             && let Err(error) = self.heartbeats(timeout, &mut seen.heartbeats)
         {
@@ -75,20 +90,24 @@ impl Watch {
         seen
     }
 
-    fn ends(&self, partitions: &[Partition], timeout: Duration) -> KafkaResult<Vec<(Partition, i64)>> {
+    fn offsets(
+        &self,
+        partitions: &[Partition],
+        of: Offset,
+        timeout: Duration,
+    ) -> KafkaResult<Vec<(Partition, i64)>> {
         let mut query = TopicPartitionList::with_capacity(partitions.len());
         for (topic, partition) in partitions {
-            // ListOffsets with the special timestamp -1: the end (with read_committed: the last stable offset).
-            query.add_partition_offset(topic, *partition, Offset::End)?;
+            query.add_partition_offset(topic, *partition, of)?;
         }
         let answer = self.consumer.offsets_for_times(query, timeout)?;
-        let mut ends = Vec::with_capacity(partitions.len());
+        let mut found = Vec::with_capacity(partitions.len());
         for element in answer.elements() {
-            if let (Ok(()), Offset::Offset(end)) = (element.error(), element.offset()) {
-                ends.push(((Arc::from(element.topic()), element.partition()), end));
+            if let (Ok(()), Offset::Offset(offset)) = (element.error(), element.offset()) {
+                found.push(((Arc::from(element.topic()), element.partition()), offset));
             }
         }
-        Ok(ends)
+        Ok(found)
     }
 
     fn heartbeats(&mut self, timeout: Duration, found: &mut Vec<(Arc<str>, i64)>) -> KafkaResult<()> {
