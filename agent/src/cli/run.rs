@@ -1,7 +1,7 @@
 //! `whimbrel run`: telemetry, HTTP endpoint, pipelines, connectors; until a signal says stop.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +19,7 @@ use crate::export::control::{Control, Order, control};
 use crate::export::http::{Surface, serve};
 use crate::migrations::programs::Sandboxed;
 use crate::migrations::{self, ledgers};
+use crate::monitor::Monitor;
 use crate::pipeline::{self, Handle, Parts};
 use crate::plugin::repro::ReproDir;
 use crate::plugin::{Cache, Engine, Sandbox, Services, StateFile};
@@ -86,8 +87,10 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
         async move { on_signals(shutdown).await.map_err(Into::into) }
     });
     let (control, orders) = control();
+    let monitor_view = Arc::new(OnceLock::new());
     let surface = Surface {
         control: Some(control.clone()),
+        monitor: Arc::clone(&monitor_view),
         ..Surface::new(&config.name, &telemetry.instruments, &telemetry.scrape)
     };
     let server = serve(config.export.listen, surface).await?;
@@ -106,11 +109,27 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
             });
         }
     }
+    let sandbox = {
+        let plugins = config.plugins.clone();
+        tokio::task::spawn_blocking(move || owner(&plugins)).await??
+    };
+    let mut monitor = match config.monitor.clone() {
+        Some(settings) => {
+            let (sandbox, instruments) = (sandbox.clone(), telemetry.instruments.clone());
+            let start = move || Monitor::start(&settings, &sandbox, &instruments);
+            Some(tokio::task::spawn_blocking(start).await??)
+        }
+        None => None,
+    };
+    if let Some(monitor) = &monitor {
+        // Nothing was put there before.
+        let _ = monitor_view.set(monitor.view());
+    }
     let (pipelines, reloads) = {
         let config = config.clone();
         let instruments = telemetry.instruments.clone();
         let traces = telemetry.traces.clone();
-        tokio::task::spawn_blocking(move || start_all(&config, &instruments, &traces)).await??
+        tokio::task::spawn_blocking(move || start_all(&config, &sandbox, &instruments, &traces)).await??
     };
     let pipelines: Arc<[Handle]> = pipelines.into();
     if config.plugins.watch {
@@ -144,6 +163,7 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
     shutdown.wait().await;
     tracing::info!("agent is stopping");
     let graceful = tokio::task::spawn_blocking(move || {
+        monitor.iter_mut().for_each(Monitor::stop);
         pipelines.iter().for_each(Handle::stop);
         // Every one is waited for, also after one that was not graceful.
         pipelines.iter().filter(|pipeline| !pipeline.join()).count() == 0
@@ -176,18 +196,24 @@ async fn migrate(
     Ok(())
 }
 
+/// What the plugins of this agent share, with the state file as its owner.
+fn owner(config: &PluginsConfig) -> anyhow::Result<Sandbox> {
+    let mut sandbox = sandbox(&PluginsConfig { state_file: None, ..config.clone() })?;
+    if let Some(path) = &config.state_file {
+        sandbox.services.store = Arc::new(StateFile::open(path)?);
+    }
+    Ok(sandbox)
+}
+
 /// Starts every pipeline. Compiles plugins, so it belongs off the async workers.
 fn start_all(
     config: &AgentConfig,
+    sandbox: &Sandbox,
     instruments: &Instruments,
     traces: &crate::export::trace::Traces,
 ) -> anyhow::Result<(Vec<Handle>, Reloads)> {
-    let mut sandbox = sandbox(&config.plugins)?;
-    if let Some(path) = &config.plugins.state_file {
-        sandbox.services.store = Arc::new(StateFile::open(path)?);
-    }
     let mut reloads = Reloads::new(sandbox.clone(), instruments.clone()).recording(config.plugins.record);
-    let start = |pipeline| start(pipeline, &sandbox, instruments, traces, Some(&mut reloads));
+    let start = |pipeline| start(pipeline, sandbox, instruments, traces, Some(&mut reloads));
     let pipelines = config.pipelines.iter().map(start).collect::<anyhow::Result<_>>()?;
     Ok((pipelines, reloads))
 }

@@ -301,11 +301,11 @@ const CANARY: &str = "zqxjkvbzwq7jzvx";
 /// Debug prints of what each stage holds of the configuration. Taken apart by name, so that a section that is added does not
 /// compile until it stands here.
 fn sections(config: &AgentConfig) -> String {
-    let AgentConfig { name: _, export, log, plugins, pipelines, connectors, migrations } = config;
+    let AgentConfig { name: _, export, log, plugins, pipelines, connectors, migrations, monitor } = config;
     let ExportConfig { listen: _, otlp, max_series_per_metric: _ } = export;
     let mut shown = vec![format!("{export:?} {otlp:?} {log:?} {plugins:?} {connectors:?}")];
     shown.extend(otlp.iter().map(|otlp| format!("{:?} {:?}", otlp.tls, otlp.headers.len())));
-    for PipelineConfig { settings, transform, target, lag } in pipelines {
+    for PipelineConfig { settings, transform, target, lag, migration_id: _ } in pipelines {
         let Settings { name: _, kafka, decode, mapping, delivery, use_group_offsets: _ } = settings;
         shown.push(format!("{settings:?} {kafka:?} {:?} {decode:?} {:?}", kafka.topics, decode.types));
         shown.push(format!("{mapping:?} {delivery:?} {transform:?} {lag:?} "));
@@ -317,6 +317,9 @@ fn sections(config: &AgentConfig) -> String {
         });
     }
     shown.extend(migrations.iter().map(|one| format!("{one:?} {:?} {:?} {:?}", one.database, one.options, one.limits)));
+    for monitor in monitor {
+        shown.push(format!("{monitor:?} {:?} {:?} {:?}", monitor.rules, monitor.channels, monitor.mail));
+    }
     if let Some(connect::settings::Settings { endpoint, restart, progress, desired }) = connectors {
         shown.push(format!("{endpoint:?} {restart:?} {progress:?} {:?} {desired:?}", progress.kafka));
         shown.extend(desired.iter().map(|one| format!("{:?} {:?}", one.config, one.overrides)));

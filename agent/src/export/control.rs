@@ -114,7 +114,7 @@ impl Control {
 }
 
 /// Whether no web page can have sent this.
-fn check(headers: &HeaderMap) -> Result<(), &'static str> {
+pub(super) fn check(headers: &HeaderMap) -> Result<(), &'static str> {
     if headers.get(HEADER).is_none_or(|value| value != "1") {
         return Err("add the header `x-whimbrel: 1`");
     }

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -22,7 +22,8 @@ use tokio::sync::Semaphore;
 use super::control::{self, Control};
 use super::prometheus::{CONTENT_TYPE, Scrape};
 use super::status::Problem;
-use super::{health, status};
+use super::{health, monitor, status};
+use crate::monitor::View;
 use crate::stats::Instruments;
 
 /// Scrapes at the same time: one Prometheus, one person with curl. More are told to come again.
@@ -58,6 +59,8 @@ pub struct Surface {
     pub scrape: Scrape,
     /// Who does what operators ask for; none: nobody.
     pub control: Option<Control>,
+    /// The monitor, once it works.
+    pub monitor: Arc<OnceLock<View>>,
 }
 
 impl Surface {
@@ -70,6 +73,7 @@ impl Surface {
             instruments: instruments.clone(),
             scrape: scrape.clone(),
             control: None,
+            monitor: Arc::default(),
         }
     }
 }
@@ -115,6 +119,10 @@ fn router(surface: Surface, loopback: bool) -> Router {
         true => (post(control::reload), post(control::promote), get(control::recorded)),
         false => (post(control::refused), post(control::refused), get(control::refused)),
     };
+    let (silence, phase, expire) = match loopback {
+        true => (post(monitor::silence), post(monitor::phase), post(monitor::expire)),
+        false => (post(control::refused), post(control::refused), post(control::refused)),
+    };
     let router = Router::new()
         .route("/metrics", get(move || metrics(scrape.clone(), Arc::clone(&scrapes))))
         .route("/healthz", get(health::healthz))
@@ -124,6 +132,12 @@ fn router(surface: Surface, loopback: bool) -> Router {
         .route("/api/v1/plugins", get(status::plugins))
         .route("/api/v1/migrations", get(status::migrations))
         .route("/api/v1/migrations/{id}", get(status::migration))
+        .route("/api/v1/incidents", get(monitor::incidents))
+        .route("/api/v1/series", get(monitor::series))
+        .route("/api/v1/channels", get(monitor::channels))
+        .route("/api/v1/silences", silence.get(monitor::silences))
+        .route("/api/v1/phases", phase)
+        .route("/api/v1/silences/{id}/expire", expire)
         .route("/api/v1/plugins/reload", reload)
         .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/promote", promote)
         .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/recorded", recorded)

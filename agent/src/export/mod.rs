@@ -10,6 +10,7 @@ pub mod control;
 mod golden_tests;
 pub mod health;
 pub mod http;
+mod monitor;
 pub mod otlp;
 mod otlp_env;
 mod otlp_tls;

@@ -16,7 +16,8 @@ use crate::config::raw::Grants as RawGrants;
 use crate::config::secret::Secret;
 use crate::config::units::{ByteSize, Millis};
 use crate::egress::{MailSettings, MailTls};
-use crate::plugin::{Grants, HttpRights, Limits, MailRights, Origin, bundled};
+use crate::plugin::rights::{HttpRights, MailRights, Origin};
+use crate::plugin::{Grants, Limits, bundled};
 
 /// A call of a channel may wait for a server.
 const CHANNEL_CALL: Duration = Duration::from_secs(30);

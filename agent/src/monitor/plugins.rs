@@ -9,10 +9,9 @@ use super::config::{ChannelConfig, RuleConfig};
 use crate::config::written::Written;
 use crate::plugin::services::MetricSink;
 use crate::plugin::watch::read_file;
-use crate::plugin::world::World;
 use crate::plugin::{
     Alert, CallError, Channel, Failure, Finding, Grants, Instance, Kind, Label, Limits, LoadError, Manifest, Plugin,
-    Point, Rule, Sandbox, Series, Services, Setup, Severity, Status, Value, Window, bundled, digest,
+    Point, Rule, Sandbox, Series, Services, Setup, Severity, Status, Value, Window, World, bundled, digest,
 };
 use crate::stats::{Instruments, PluginMeter};
 

@@ -787,6 +787,10 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
             ],
             1.0,
         )),
-        Level::PluginMemory | Level::PluginInfo | Level::Connectors(_) | Level::Migrations(_) => {}
+        Level::PluginMemory
+        | Level::PluginInfo
+        | Level::Connectors(_)
+        | Level::Migrations(_)
+        | Level::AlertsFiring => {}
     }
 }

@@ -28,7 +28,7 @@ pub use connectors::{ConnectFacts, ConnectorBoard, ConnectorFacts, ConnectorsRea
 pub use hops::{Hop, HopSamples, Stamp};
 pub use instruments::{Clock, Instruments};
 pub use lag::{Lag, LagConfig, LagReport, LagState, TableLagReport};
-pub use migrations::MigrationBoard;
+pub use migrations::{MigrationBoard, MigrationStatus};
 pub use observer::{Observer, PipelineStatus};
 pub use partition::{Doubt, PartitionLag};
 pub use places::{Compared, Conditions, Difference, Edition, LastReload, PluginPlace, PluginStatus, ReloadOutcome};

@@ -104,6 +104,11 @@ impl Notifier {
         &self.state
     }
 
+    /// Back to an earlier state: what was decided since could not be kept.
+    pub fn restore(&mut self, state: State) {
+        self.state = state;
+    }
+
     /// What is to be told now. `is_muted` says of which incidents people are not told; what they were told of before they
     /// are still told the end of.
     pub fn due(&mut self, book: &Book, is_muted: impl Fn(&Incident) -> bool, now_ms: i64) -> Vec<Notification> {
