@@ -3,6 +3,8 @@
 //! A command gets its arguments and gives an [`Exit`]; it prints results on standard output and what is wrong on standard
 //! error. Errors that a command does not explain itself come back as `anyhow` errors and are printed once, in `main`.
 
+mod agent_api;
+pub mod alerts;
 mod around;
 pub mod config;
 pub mod connectors;
@@ -12,7 +14,9 @@ pub mod migrate;
 pub mod observe;
 mod orders;
 pub mod plugin;
+pub mod rules;
 pub mod run;
+pub mod silence;
 
 use clap::{Parser, Subcommand};
 
@@ -66,6 +70,8 @@ pub struct Cli {
 /// The sub-commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// List incidents, try channels
+    Alerts(alerts::AlertsArgs),
     /// Check a configuration file, print its schema or an example
     Config(config::ConfigArgs),
     /// Show and change Debezium connectors in Kafka Connect
@@ -80,8 +86,12 @@ pub enum Command {
     Observe(observe::ObserveArgs),
     /// Write plugins: new, build, embed, check, test, record, bench, inspect, docs, dev, promote
     Plugin(plugin::PluginArgs),
+    /// Try rules on recorded history
+    Rules(rules::RulesArgs),
     /// Run the pipelines of a configuration file
     Run(run::RunArgs),
+    /// Silence incidents, announce phases that explain them
+    Silence(silence::SilenceArgs),
     /// Print version and build facts
     Version,
 }
@@ -110,6 +120,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
+        Command::Alerts(args) => alerts::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Rules(args) => rules::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Silence(args) => silence::run(&args, &mut std::io::stdout()),
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::DeadLetters(args) => dead_letters::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Demo(args) => demo::run(&args),
