@@ -4,5 +4,6 @@ mod chaos;
 mod command;
 mod observe;
 mod outage;
+mod plugin;
 mod scene;
 mod told;

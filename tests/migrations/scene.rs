@@ -97,8 +97,7 @@ const SQLITE: [(&str, &str); 5] = [
 impl Scene {
     /// A fresh database, and a directory with its migrations.
     pub(super) async fn new(store: Store, stem: &str) -> Self {
-        let scene = Self { store, name: unique(stem), root: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(scene.directory()).unwrap();
+        let scene = Self::bare(store, stem).await;
         let files: &[(&str, &str)] = match store {
             Store::Mongodb => &MONGODB,
             Store::Postgres => &POSTGRES,
@@ -108,16 +107,23 @@ impl Scene {
         for (file, text) in files {
             scene.file(file, text);
         }
+        if store == Store::Mongodb {
+            let rows = (1..=ROWS).map(|id| doc! {"_id": id, "n": 0, "m": 0, "k": 0});
+            scene.mongodb().await.collection::<Document>("orders").insert_many(rows).await.unwrap();
+        }
+        scene
+    }
+
+    /// An empty database, and an empty directory.
+    pub(super) async fn bare(store: Store, stem: &str) -> Self {
+        let scene = Self { store, name: unique(stem), root: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(scene.directory()).unwrap();
         match store {
-            Store::Mongodb => {
-                let rows = (1..=ROWS).map(|id| doc! {"_id": id, "n": 0, "m": 0, "k": 0});
-                scene.mongodb().await.collection::<Document>("orders").insert_many(rows).await.unwrap();
-            }
             Store::Postgres => {
                 postgres("postgres").await.batch_execute(&format!("CREATE DATABASE {}", scene.name)).await.unwrap()
             }
             Store::Mariadb => mariadb("").await.query_drop(format!("CREATE DATABASE {}", scene.name)).await.unwrap(),
-            Store::Sqlite => {}
+            Store::Mongodb | Store::Sqlite => {}
         }
         scene
     }

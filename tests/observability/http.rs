@@ -28,13 +28,7 @@ impl Endpoint {
         let config = export_config(None);
         let (telemetry, _) = Telemetry::prepare("agent-1", None, &config).unwrap();
         let instruments = telemetry.instruments.clone();
-        let surface = Surface {
-            name: "agent-1".into(),
-            started_at_ms: instruments.now_ms(),
-            instruments: instruments.clone(),
-            scrape: telemetry.scrape.clone(),
-            control: None,
-        };
+        let surface = Surface::new("agent-1", &instruments, &telemetry.scrape);
         let server = serve(config.listen, surface).await.unwrap();
         let address = server.address().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -138,13 +132,7 @@ async fn a_page_in_a_browser_gets_nothing_out_of_it() {
 #[tokio::test]
 async fn the_second_agent_on_a_port_is_told_so() {
     let endpoint = Endpoint::start().await;
-    let surface = Surface {
-        name: "agent-2".into(),
-        started_at_ms: 0,
-        instruments: endpoint.instruments.clone(),
-        scrape: whimbrel::export::Scrape::new().unwrap().0,
-        control: None,
-    };
+    let surface = Surface::new("agent-2", &endpoint.instruments, &whimbrel::export::Scrape::new().unwrap().0);
     let error = serve(endpoint.address.parse().unwrap(), surface).await.unwrap_err();
     assert!(error.to_string().contains("is another agent running"), "{error}");
     endpoint.stop().await;

@@ -317,7 +317,7 @@ fn sections(config: &AgentConfig) -> String {
         });
     }
     shown.extend(migrations.iter().map(|one| format!("{one:?} {:?} {:?} {:?}", one.database, one.options, one.limits)));
-    for monitor in monitor {
+    if let Some(monitor) = monitor {
         shown.push(format!("{monitor:?} {:?} {:?} {:?}", monitor.rules, monitor.channels, monitor.mail));
     }
     if let Some(connect::settings::Settings { endpoint, restart, progress, desired }) = connectors {
