@@ -85,9 +85,7 @@ fn commands(store: Store) -> [String; 4] {
 
 async fn marks(scene: &Scene) -> u64 {
     match scene.store {
-        Store::Mongodb => {
-            scene.mongodb().await.collection::<Document>("marks").count_documents(doc! {}).await.unwrap()
-        }
+        Store::Mongodb => scene.mongodb().await.collection::<Document>("marks").count_documents(doc! {}).await.unwrap(),
         Store::Postgres => {
             let row = postgres(&scene.name).await.query_one("SELECT count(*) FROM marks", &[]).await.unwrap();
             u64::try_from(row.get::<_, i64>(0)).unwrap()

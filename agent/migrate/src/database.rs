@@ -72,6 +72,13 @@ pub trait Database: Send + Sync {
     /// What running this would do. Writes nothing.
     async fn predict(&self, body: &Body, options: &Options) -> Result<Vec<Prediction>>;
 
+    /// The statements of this that the server's parser does not take: line in the file, and why. Writes nothing, and looks
+    /// at no table: what is not there may be there by then.
+    async fn unparsed(&self, body: &Body) -> Result<Vec<(usize, String)>> {
+        let _ = body;
+        Ok(Vec::new())
+    }
+
     /// Whether what the check says is so; a sentence if not.
     async fn check(&self, check: &Check) -> Result<Option<String>>;
 

@@ -167,7 +167,25 @@ impl Runner {
     /// # Errors
     /// What stopped it; what was applied before stays applied.
     pub async fn up(&self, to: Option<&Version>, cancel: &CancellationToken) -> Result<Report> {
+        self.parsed(to).await?;
         self.run(&Way::Up(to), cancel).await
+    }
+
+    /// Refuses what the server could not even parse before anything is written, also the ledger.
+    async fn parsed(&self, to: Option<&Version>) -> Result<()> {
+        let ledger = self.database.ledger().await?;
+        // What the plan refuses is told under the lock, where it is known for sure.
+        let Ok(planned) = self.plan(&ledger, &Way::Up(to)) else { return Ok(()) };
+        let mut wrong = Vec::new();
+        for one in planned.iter().filter(|one| one.direction == Direction::Up) {
+            for (line, why) in self.database.unparsed(&one.migration.up).await? {
+                wrong.push(format!("{}, line {line}: {why}", one.migration.id));
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused(wrong.join("\n"), "mend the statement; nothing was written"))
     }
 
     /// Undoes what is applied.

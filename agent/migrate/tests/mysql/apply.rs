@@ -237,3 +237,18 @@ async fn a_plugin_works_in_one_transaction_with_the_ledger() {
     assert!(stage.heard.has("committed 3 of t"), "{:#?}", stage.heard.lines());
     scene.close().await;
 }
+
+#[tokio::test]
+async fn a_statement_that_cannot_be_parsed_keeps_all_before_it_from_being_run() {
+    let scene = Scene::new("unparsed").await;
+    let files = directory(&[
+        ("1_a.up.sql", "CREATE TABLE a (id int);"),
+        ("2_b.up.sql", "INSERT INTO a VALUES (1);\nINSERT INTO not_there_yet VALUES (1);"),
+        ("3_c.up.sql", "CREATE TABLE c (id int);\nCREATE TABEL d (id int);"),
+    ]);
+    let stage = scene.stage(files.path());
+    let error = stage.up().await.unwrap_err();
+    assert!(error.to_string().starts_with("3, line 2: it cannot be parsed: "), "{error}");
+    let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()";
+    assert_eq!(scene.number(tables).await, 0, "not even the ledger");
+}

@@ -417,3 +417,16 @@ async fn a_long_statement_is_stopped_when_somebody_asks_to() {
     assert_eq!(done.expect("it ends at once").unwrap_err().kind, Kind::Cancelled);
     assert_eq!(file.database().holder().await.unwrap(), None, "the lock was given back");
 }
+
+#[tokio::test]
+async fn a_statement_that_cannot_be_parsed_keeps_all_before_it_from_being_run() {
+    let file = File::new();
+    let files = directory(&[
+        ("1_a.up.sql", "CREATE TABLE a (id INTEGER);"),
+        ("2_b.up.sql", "INSERT INTO a VALUES (1);\nINSERT INTO not_there_yet VALUES (1);"),
+        ("3_c.up.sql", "CREATE TABLE c (id INTEGER);\nCREATE TABEL d (id INTEGER);"),
+    ]);
+    let error = file.stage(files.path()).up().await.unwrap_err();
+    assert!(error.to_string().starts_with("3, line 2: it cannot be parsed: "), "{error}");
+    assert!(!file.path().exists(), "not even the file");
+}

@@ -33,9 +33,10 @@ use self::lock::Taken;
 use self::second::Second;
 use self::session::{MysqlSession, Server};
 use crate::database::{Attempt, Database, Prediction, Sample, System};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, LEDGER};
 use crate::migration::{Body, Check, Options};
+use crate::sql::Step;
 
 /// Which database, and what the ledger is called.
 #[derive(Clone)]
@@ -64,6 +65,9 @@ pub fn open(settings: Settings) -> Result<Box<dyn Database>> {
     let system = if settings.url.starts_with("mariadb") { System::Mariadb } else { System::Mysql };
     Ok(Box::new(Mysql { connector, tables, system, idle: Mutex::new(None) }))
 }
+
+/// ER_PARSE_ERROR: no SQL of this server's.
+const PARSE_ERROR: u16 = 1064;
 
 struct Mysql {
     connector: Connector,
@@ -106,6 +110,29 @@ impl Database for Mysql {
         let entries = if there { self.tables.read(&mut conn).await? } else { Vec::new() };
         self.keep(conn).await;
         Ok(entries)
+    }
+
+    async fn unparsed(&self, body: &Body) -> Result<Vec<(usize, String)>> {
+        let Body::Sql(script) = body else { return Ok(Vec::new()) };
+        let mut conn = self.conn().await?;
+        let mut wrong = Vec::new();
+        for step in &script.steps {
+            let Step::Statement(one) = step else { continue };
+            match conn.prep(one.text.as_str()).await {
+                Ok(prepared) => drop(conn.close(prepared).await),
+                // What cannot be prepared, or names what is not there yet, was parsed all the same.
+                Err(mysql_async::Error::Server(cause)) if cause.code != PARSE_ERROR => {}
+                Err(cause) => {
+                    let cause = error("it cannot be parsed", &cause);
+                    if cause.kind == Kind::Connection {
+                        return Err(cause);
+                    }
+                    wrong.push((one.line, cause.message));
+                }
+            }
+        }
+        self.keep(conn).await;
+        Ok(wrong)
     }
 
     async fn holder(&self) -> Result<Option<String>> {

@@ -100,6 +100,11 @@ impl database::Database for Database {
         .await
     }
 
+    async fn unparsed(&self, body: &Body) -> Result<Vec<(usize, String)>> {
+        let body = body.clone();
+        blocking(move || predict::unparsed(&body)).await
+    }
+
     async fn holder(&self) -> Result<Option<String>> {
         self.reading(|connection, tables| match connection {
             Some(connection) if tables.exist(connection)? => {

@@ -41,6 +41,28 @@ pub(super) fn body(connection: Option<&Connection>, body: &Body, options: &Optio
     Ok(predictions)
 }
 
+/// The statements that are no SQL of SQLite's. They are asked of a database in memory: whatever they name is not there, and
+/// that is no matter of syntax.
+pub(super) fn unparsed(body: &Body) -> Result<Vec<(usize, String)>> {
+    let Body::Sql(script) = body else { return Ok(Vec::new()) };
+    let nowhere = Connection::open_in_memory().map_err(|cause| error("cannot make a database in memory", &cause))?;
+    let mut wrong = Vec::new();
+    for step in &script.steps {
+        let Step::Statement(one) = step else { continue };
+        if let Err(cause) = nowhere.prepare(&one.text)
+            && is_syntax(&cause.to_string())
+        {
+            wrong.push((one.line, error("it cannot be parsed", &cause).message));
+        }
+    }
+    Ok(wrong)
+}
+
+/// SQLite has one code for all that is wrong with a statement; its words tell them apart.
+fn is_syntax(words: &str) -> bool {
+    ["syntax error", "incomplete input", "unrecognized token"].iter().any(|known| words.contains(known))
+}
+
 fn changes_schema(text: &str) -> bool {
     let what = words::what(text);
     ["create", "alter", "drop"].iter().any(|verb| what.starts_with(verb))
