@@ -239,7 +239,7 @@ fn slope(points: &[(i64, f64)]) -> Option<f64> {
 
 fn time(milliseconds: f64) -> String {
     if !milliseconds.is_finite() {
-        return "no time that can be told".to_owned();
+        return "it does not shrink".to_owned();
     }
     // An estimate: the last millisecond must not turn "4 h" into "3 h 59 min".
     span(((milliseconds / 1_000.0).round() as i64).saturating_mul(1_000))

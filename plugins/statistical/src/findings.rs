@@ -19,6 +19,12 @@ pub(crate) fn name(series: &Series) -> String {
     format!("{}{{{}}}", series.name, labels.join(","))
 }
 
+/// A figure without the digits that mean nothing.
+fn rounded(value: f64) -> f64 {
+    let rounded = (value * 1e6).round() / 1e6;
+    if rounded.is_finite() { rounded } else { value }
+}
+
 /// The score of one point.
 pub(crate) fn score(name: &str, at_ms: i64, raw: f64) -> Finding {
     let finding = Finding::new(format!("score/{name}/{at_ms}"), "score", Severity::Info, "");
@@ -46,9 +52,9 @@ pub(crate) fn anomaly(name: &str, alarm: &Alarm, watched: &Watched, severity: Se
          If it is as it should be, nothing is to be done: the next such value is usual.",
     )
     .attribute("series", Value::Text(name.to_owned()))
-    .attribute("value", Value::Float(alarm.value))
-    .attribute("usual", Value::Float(alarm.expected));
-    Finding { since_ms: Some(alarm.at_ms), score: Some(squeezed(alarm.raw)), ..finding }
+    .attribute("value", Value::Float(rounded(alarm.value)))
+    .attribute("usual", Value::Float(rounded(alarm.expected)));
+    Finding { since_ms: Some(alarm.at_ms), score: Some(rounded(squeezed(alarm.raw))), ..finding }
 }
 
 pub(crate) fn flat_line(name: &str, stand: &Stand, now_ms: i64, severity: Severity) -> Finding {
@@ -86,6 +92,6 @@ pub(crate) fn slow_drift(name: &str, drifted: &Drifted, last: Option<Point>, sev
          A level that stays becomes the usual one.",
     )
     .attribute("series", Value::Text(name.to_owned()))
-    .attribute("level", Value::Float(drifted.level));
+    .attribute("level", Value::Float(rounded(drifted.level)));
     Finding { since_ms: Some(drifted.since_ms), ..finding }
 }

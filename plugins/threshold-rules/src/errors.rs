@@ -54,6 +54,8 @@ impl HighErrorRate {
             return None;
         }
         let mean = judged.iter().map(|point| point.value).sum::<f64>() / judged.len() as f64;
+        // Without the digits that mean nothing.
+        let mean = (mean * 1e6).round() / 1e6;
         let (pipeline, unit) = (scene.unit == "events", scene.unit);
         let failing = scene.at("errors_per_second", newest.at_ms);
         let stored = scene.at("dead_letters_stored", newest.at_ms);
@@ -70,7 +72,7 @@ impl HighErrorRate {
         }
         let action = if pipeline {
             "See why they fail: `whimbrel dead-letters list` and `show` give reason and place of each. After the cause is \
-             mended, `whimbrel dead-letters replay` sends them through again."
+             mended, `whimbrel dead-letters redrive` sends them through again."
         } else {
             "See which error it is in `migration_errors_total` and the log; what is applied stays, and the migration can be \
              resumed after the cause is mended."

@@ -175,7 +175,7 @@ impl LowThroughput {
         .attribute("hop", Value::Text(hop.to_owned()))
         .attribute("rate", Value::Float(newest.value))
         .attribute("expected", Value::Float(expected.rate));
-        let score = 1.0 - newest.value / expected.rate;
+        let score = ((1.0 - newest.value / expected.rate) * 1e6).round() / 1e6;
         Some(Finding { since_ms: Some(since_ms), score: score.is_finite().then(|| score.clamp(0.0, 1.0)), ..finding })
     }
 }
