@@ -58,7 +58,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("{:<10} {:>7} {:>10} {:>16}", "profile", "score", "threshold", "at the default");
     for (profile, score, threshold) in &best {
         let fixed = corpus.at(profile, squeezed(ALARM));
-        println!("{:<10} {score:>7.2} {:>10.3} {fixed:>16.2}", profile.name, unsqueezed(*threshold));
+        let threshold =
+            if threshold.is_finite() { format!("{:.3}", unsqueezed(*threshold)) } else { "none".to_owned() };
+        println!("{:<10} {score:>7.2} {threshold:>10} {fixed:>16.2}", profile.name);
     }
     println!("thresholds are raw scores; those of the first column are the best for these files, as NAB chooses them");
     for (name, raw) in [("alarms", ALARM), ("pages", PAGE)] {

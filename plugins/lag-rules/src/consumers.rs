@@ -19,16 +19,16 @@ pub struct Consumers {
     /// So many messages behind counts as none.
     #[config(default = 0)]
     tolerated_lag: u32,
-    /// How bad it is when a partition's frontier is not told any more.
+    /// How bad it is when a partition's frontier is not told any more: `critical` where nothing is said.
     #[config(default = Severity::Critical)]
     stop: Severity,
-    /// How bad it is when a partition stands still.
+    /// How bad it is when a partition stands still: `critical` where nothing is said.
     #[config(default = Severity::Critical)]
     stall: Severity,
-    /// How bad it is when a partition went back.
+    /// How bad it is when a partition went back: `critical` where nothing is said.
     #[config(default = Severity::Critical)]
     rewind: Severity,
-    /// How bad it is when a partition falls behind.
+    /// How bad it is when a partition falls behind: `warning` where nothing is said.
     #[config(default = Severity::Warning)]
     lag_growing: Severity,
 }

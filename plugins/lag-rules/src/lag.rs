@@ -23,7 +23,7 @@ pub struct Lag {
     /// How many steps in a row.
     #[config(default = 2)]
     steps: u32,
-    /// How bad it is when the agent calls the pipeline stalled.
+    /// How bad it is when the agent calls the pipeline stalled: `critical` where nothing is said.
     #[config(default = Severity::Critical)]
     stalled: Severity,
 }

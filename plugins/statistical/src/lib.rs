@@ -24,7 +24,7 @@ use crate::series::{Alarm, Watched};
 /// Finds what a series never did before.
 #[derive(Config)]
 pub struct Statistical {
-    /// Which series; the first pattern that fits one decides.
+    /// Which series; the first pattern that fits one decides. Without it, rates, lags and the times of hops.
     #[config(default = usual())]
     watch: Vec<Watch>,
     /// The score from which on a value is an anomaly. 0.5 is for waking people; 0.071 finds more, and more that is nothing.
@@ -33,7 +33,7 @@ pub struct Statistical {
     /// How long an anomaly is reported.
     #[config(default = 10)]
     hold_minutes: u32,
-    /// How bad an anomaly is.
+    /// How bad an anomaly is: `warning` where nothing is said.
     #[config(default = Severity::Warning)]
     severity: Severity,
     /// How long a series must stand still to be a flat line; 0: it never is.
@@ -42,8 +42,8 @@ pub struct Statistical {
     /// After how long a drift is told at the earliest; 0: never.
     #[config(default = 24)]
     drift_after_hours: u32,
-    /// How bad flat lines and drifts are.
-    #[config(default = Severity::Info)]
+    /// How bad flat lines and drifts are: `warning` where nothing is said.
+    #[config(default = Severity::Warning)]
     slow_severity: Severity,
     /// The most series that are watched, of all pipelines together.
     #[config(default = 500)]

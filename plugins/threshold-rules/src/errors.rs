@@ -20,7 +20,7 @@ pub struct HighErrorRate {
     /// With fewer events or rows than this in those steps, a share says nothing.
     #[config(default = 20)]
     minimum_events: u32,
-    /// How bad it is.
+    /// How bad it is: `critical` where nothing is said.
     #[config(default = Severity::Critical)]
     severity: Severity,
 }

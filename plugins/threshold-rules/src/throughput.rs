@@ -35,7 +35,7 @@ pub struct LowThroughput {
     /// Where it is learned: expected to move fewer events or rows than this in those steps, it is not judged.
     #[config(default = 100)]
     minimum_events: u32,
-    /// How bad it is.
+    /// How bad it is: `warning` where nothing is said.
     #[config(default = Severity::Warning)]
     severity: Severity,
 }
