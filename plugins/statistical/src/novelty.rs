@@ -138,3 +138,100 @@ impl Novelty {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The recipe written down as plainly as it can be: everything that was seen is kept, nothing is incremental but what the
+    /// recipe defines so. Every five minutes.
+    #[derive(Default)]
+    struct Plain {
+        seen: Vec<f64>,
+        mean: f64,
+        hours: std::collections::BTreeMap<i64, (f64, f64)>,
+        features: [Vec<f64>; 3],
+        bounds: [(f64, f64, f64, f64); 3],
+        tired: f64,
+        level: f64,
+        left: u32,
+    }
+
+    impl Plain {
+        fn record(&mut self, feature: usize, value: f64) -> f64 {
+            let count = self.features[feature].len();
+            self.features[feature].push(value);
+            let (low, high, mean, variance) = &mut self.bounds[feature];
+            if count == 0 {
+                (*low, *high, *mean, *variance) = (value, value, value, 0.0);
+                return 0.0;
+            }
+            let beyond = f64::max(0.0, f64::max(value - *high, *low - value));
+            let score = beyond / (variance.sqrt() + 1e-6 * (high.abs() + low.abs()) + 1e-12);
+            let weight = f64::max(0.001, 1.0 / (count as f64 + 1.0));
+            let off = value - *mean;
+            *mean += weight * off;
+            *variance = (1.0 - weight) * (*variance + weight * off * off);
+            let back = 1.0 - 2.0_f64.powf(-1.0 / 10_000.0);
+            *low = f64::min(*low + back * (*mean - *low), value);
+            *high = f64::max(*high + back * (*mean - *high), value);
+            if count > 50 { score } else { 0.0 }
+        }
+
+        fn push(&mut self, at_ms: i64, value: f64) -> f64 {
+            if self.seen.is_empty() {
+                self.mean = value;
+            }
+            let off_mean = value - self.mean;
+            self.mean += f64::max(0.01, 1.0 / (self.seen.len() as f64 + 1.0)) * off_mean;
+            self.seen.push(value);
+            let mut last: Vec<f64> = self.seen.iter().rev().take(60).copied().collect();
+            last.sort_by(f64::total_cmp);
+            let median = (last[(last.len() - 1) / 2] + last[last.len() / 2]) / 2.0;
+            let hour = self.hours.entry((at_ms / 3_600_000) % 168).or_default();
+            let off_hour = (hour.1 > 0.0).then(|| value - hour.0);
+            hour.1 += 1.0;
+            hour.0 += f64::max(0.3, 1.0 / hour.1) * (value - hour.0);
+
+            let mut score = f64::max(self.record(0, off_mean), self.record(1, median));
+            if let Some(off) = off_hour {
+                score = f64::max(score, 0.5 * self.record(2, off));
+            }
+            self.tired *= 2.0_f64.powf(-1.0 / 3_000.0);
+            if self.left > 0 {
+                self.left -= 1;
+                if self.left == 0 {
+                    self.level = 0.0;
+                }
+            }
+            let score = score / (1.0 + 0.8 * self.tired);
+            if score <= 0.0 || score <= 1.5 * self.level {
+                return 0.0;
+            }
+            (self.level, self.left) = (score, 60);
+            if score >= 0.1 {
+                self.tired += 1.0;
+            }
+            score
+        }
+    }
+
+    #[test]
+    fn scores_are_those_of_the_recipe() {
+        let cadence = Cadence::of(300_000);
+        let (mut novelty, mut plain) = (Novelty::default(), Plain::default());
+        let mut told = 0;
+        let mut random = 1_u64;
+        for row in 0..6_000_i64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let noise = (random >> 40) as f64 / f64::from(1 << 24);
+            let day = (row as f64 * std::f64::consts::TAU / 288.0).sin();
+            let burst = if row % 701 > 690 { 20.0 * noise } else { 0.0 };
+            let (at_ms, value) = (row * 300_000, 5.0 * day + noise + burst + (row / 2_500) as f64 * 3.0);
+            let (got, expect) = (novelty.push(at_ms, value, 0.0, &cadence).raw, plain.push(at_ms, value));
+            assert!((got - expect).abs() <= 1e-9 * expect.max(1.0), "row {row}: {got}, by the recipe {expect}");
+            told += usize::from(got > 0.0);
+        }
+        assert!(told > 20, "{told} scores are no test");
+    }
+}

@@ -78,6 +78,30 @@ fn a_value_as_never_before_is_an_anomaly_for_ten_minutes_and_not_again_an_hour_l
 }
 
 #[test]
+fn a_series_with_a_point_each_half_minute_is_judged_over_the_same_time() {
+    let (host, mut rule) = (TestHost::new(), plugin(VALUE));
+    let mut late = Vec::new();
+    for row in 0..12_000_usize {
+        let value = if (9_060..9_070).contains(&row) { 400.0 } else { day(row / 10) + (row % 10) as f64 / 10.0 };
+        let at_ms = BEGIN + i64::try_from(row).unwrap() * 30_000;
+        let points = vec![Point { at_ms, value }];
+        let window = Window {
+            scope: "a".into(),
+            start_ms: at_ms,
+            end_ms: at_ms + 30_000,
+            series: vec![series("value", points)],
+        };
+        let found = rule.evaluate(&window, &host.context()).unwrap();
+        if row > 5_000 && found.iter().any(|finding| finding.kind == "anomaly") {
+            late.push(row);
+        }
+    }
+    assert_eq!(late, (9_060..9_079).collect::<Vec<_>>(), "ten minutes from the first of ten points on");
+    let kept = host.kept("index").unwrap();
+    assert_eq!(kept.len(), 1 + 16, "one series");
+}
+
+#[test]
 fn findings_and_scores_are_the_same_however_often_it_is_started_anew_and_whatever_look_back_it_has() {
     let mut values: Vec<f64> = (0..1_200).map(day).collect();
     values[700] = 300.0;
