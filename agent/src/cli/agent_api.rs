@@ -96,7 +96,9 @@ mod tests {
     fn times_and_spans_are_for_people() {
         assert_eq!(moment(1_764_148_882_123), "2025-11-26 09:21:22");
         assert_eq!(moment(i64::MAX), format!("{} ms", i64::MAX));
-        for (ms, expect) in [(-5, "0s"), (59_999, "59s"), (61_000, "1m01s"), (3_660_000, "1h01m"), (90_000_000, "1d01h")] {
+        for (ms, expect) in
+            [(-5, "0s"), (59_999, "59s"), (61_000, "1m01s"), (3_660_000, "1h01m"), (90_000_000, "1d01h")]
+        {
             assert_eq!(span(ms), expect);
         }
     }

@@ -141,7 +141,9 @@ fn show(incident: &Value, now_ms: i64, out: &mut dyn Write) -> std::io::Result<(
         None => format!("since {} ({})", moment(since_ms), span(now_ms - since_ms)),
     };
     writeln!(out, "{:<8} {}  {}  {how_long}", text("severity"), text("scope"), text("title"))?;
-    for (field, name) in [("detail", "detail"), ("action", "to do"), ("silenced_by", "silence"), ("inhibited_by", "explained by")] {
+    for (field, name) in
+        [("detail", "detail"), ("action", "to do"), ("silenced_by", "silence"), ("inhibited_by", "explained by")]
+    {
         let said = text(field);
         if !said.is_empty() {
             writeln!(out, "         {name}: {said}")?;

@@ -31,16 +31,14 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:
+#[command(after_help = "Examples:
   whimbrel silence add --scope pipeline/shop --kind 'lag*' --for 2h --comment 'broker upgrade'
   whimbrel silence add --phase cut-over --scope 'pipeline/*' --for 30m
 
 A silence, like a phase, ends by itself. Incidents go on and are shown; people are not told, and are told when it ends and they
 still fire.
 
-Exit status: 0 added, 1 no agent there or it refuses, 2 usage."
-)]
+Exit status: 0 added, 1 no agent there or it refuses, 2 usage.")]
 struct AddArgs {
     #[command(flatten)]
     agent: AgentArgs,
@@ -110,8 +108,7 @@ fn add(args: &AddArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let for_ms = i64::try_from(args.time.0.as_millis()).unwrap_or(i64::MAX);
     if let Some(name) = &args.phase {
         for scope in &args.scope {
-            let phase =
-                NewPhase { name: name.clone(), scope: scope.clone(), explains: args.kind.clone(), for_ms };
+            let phase = NewPhase { name: name.clone(), scope: scope.clone(), explains: args.kind.clone(), for_ms };
             let answer = block_on(args.agent.post(&["phases"], &json!(phase)))?;
             let until = moment(answer["phase"]["ends_ms"].as_i64().unwrap_or_default());
             writeln!(out, "phase {} of {} until {until} UTC", escaped(name), escaped(scope))?;

@@ -165,7 +165,10 @@ impl MonitorConfig {
             rules,
             channels,
             routes,
-            inhibitions: raw.inhibit.as_ref().map_or_else(default_inhibitions, |all| all.iter().map(inhibition).collect()),
+            inhibitions: raw
+                .inhibit
+                .as_ref()
+                .map_or_else(default_inhibitions, |all| all.iter().map(inhibition).collect()),
             cap: Cap {
                 notifications: raw.cap.notifications.unwrap_or(20),
                 alerts: raw.cap.alerts.unwrap_or(20),
@@ -248,11 +251,9 @@ fn check_times(raw: &raw::Monitor) -> Result<(), Invalid> {
     if evaluate < sample {
         return Err(Invalid::new("evaluate", "less than `sample`", "ask rules less often than is measured"));
     }
-    for (field, written) in [
-        ("delivery.initial", raw.delivery.initial),
-        ("delivery.max", raw.delivery.max),
-        ("cap.window", raw.cap.window),
-    ] {
+    for (field, written) in
+        [("delivery.initial", raw.delivery.initial), ("delivery.max", raw.delivery.max), ("cap.window", raw.cap.window)]
+    {
         between(field, written, Duration::from_millis(1), days(7), "write a time such as `5s`")?;
     }
     Ok(())

@@ -18,12 +18,7 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    pub(super) const fn new(
-        shared: Arc<Shared>,
-        name: String,
-        fallback: Option<String>,
-        place: ChannelPlace,
-    ) -> Self {
+    pub(super) const fn new(shared: Arc<Shared>, name: String, fallback: Option<String>, place: ChannelPlace) -> Self {
         Self { shared, name, fallback, place }
     }
 

@@ -28,8 +28,8 @@ use whimbrel_monitor::store::{OpenError, Store, StoreError};
 use self::config::MonitorConfig;
 use self::deliver::Courier;
 use self::judge::Judge;
-use self::plugins::{ChannelPlace, RulePlace};
 pub use self::plugins::PlaceError;
+use self::plugins::{ChannelPlace, RulePlace};
 use self::shared::Shared;
 pub use self::view::{Announced, NewPhase, NewSilence, View};
 use crate::egress::{Outbound, OutboundSettings, SetupError};
@@ -98,11 +98,7 @@ impl Monitor {
     ///
     /// # Errors
     /// When something of it cannot be used; nothing has begun then.
-    pub fn start(
-        config: &MonitorConfig,
-        sandbox: &Sandbox,
-        instruments: &Instruments,
-    ) -> Result<Self, StartError> {
+    pub fn start(config: &MonitorConfig, sandbox: &Sandbox, instruments: &Instruments) -> Result<Self, StartError> {
         let rules = rules(config, sandbox, instruments)?;
         let channels = channels(config, sandbox, instruments)?;
         let store = match &config.file {
@@ -156,11 +152,7 @@ impl Drop for Monitor {
     }
 }
 
-fn rules(
-    config: &MonitorConfig,
-    sandbox: &Sandbox,
-    instruments: &Instruments,
-) -> Result<Vec<RulePlace>, StartError> {
+fn rules(config: &MonitorConfig, sandbox: &Sandbox, instruments: &Instruments) -> Result<Vec<RulePlace>, StartError> {
     let start = |(index, rule)| {
         RulePlace::start(rule, sandbox, instruments).map_err(|source| StartError::Rule { index, source })
     };
@@ -169,11 +161,7 @@ fn rules(
 
 type Started = (String, Option<String>, ChannelPlace);
 
-fn channels(
-    config: &MonitorConfig,
-    sandbox: &Sandbox,
-    instruments: &Instruments,
-) -> Result<Vec<Started>, StartError> {
+fn channels(config: &MonitorConfig, sandbox: &Sandbox, instruments: &Instruments) -> Result<Vec<Started>, StartError> {
     if config.channels.is_empty() {
         return Ok(Vec::new());
     }
@@ -187,9 +175,8 @@ fn channels(
 
 /// The sandbox of channels: they may send what they were granted.
 fn with_way_out(config: &MonitorConfig, sandbox: &Sandbox) -> Result<Sandbox, StartError> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| StartError::Authorities { path: path.to_owned(), source })
-    };
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|source| StartError::Authorities { path: path.to_owned(), source });
     let authorities = config.ca_file.as_deref().map(read).transpose()?.into_iter().collect();
     let settings = OutboundSettings { mail: config.mail.clone(), authorities, ..OutboundSettings::default() };
     let mut sandbox = sandbox.clone();

@@ -27,11 +27,7 @@ pub(super) struct Seen {
 }
 
 /// Looks around. `waiting` is what is queued for channels, with the last error; `failed` what rules could not do.
-pub(super) fn look(
-    instruments: &Instruments,
-    waiting: &[(String, u64, Option<String>)],
-    failed: Vec<Finding>,
-) -> Seen {
+pub(super) fn look(instruments: &Instruments, waiting: &[(String, u64, Option<String>)], failed: Vec<Finding>) -> Seen {
     let mut seen = Seen { findings: BTreeMap::from([(AGENT.to_owned(), failed)]), phases: Vec::new() };
     let now_ms = instruments.now_ms();
     let mut pipelines: Vec<(String, String)> = Vec::new();

@@ -65,8 +65,8 @@ fn start<W: World>(
     let bytes = match bundled::find(place.plugin) {
         Some(bytes) => bytes.into(),
         None => {
-            let bytes = read_file(place.plugin.as_ref())
-                .map_err(|source| PlaceError::Read { plugin: plugin(), source })?;
+            let bytes =
+                read_file(place.plugin.as_ref()).map_err(|source| PlaceError::Read { plugin: plugin(), source })?;
             let admitted = sandbox.trust.admit(place.plugin, &bytes);
             admitted.map_err(|source| PlaceError::Untrusted { plugin: plugin(), source })?;
             std::borrow::Cow::from(bytes)
@@ -106,11 +106,7 @@ pub(super) struct RulePlace {
 }
 
 impl RulePlace {
-    pub(super) fn start(
-        config: &RuleConfig,
-        sandbox: &Sandbox,
-        instruments: &Instruments,
-    ) -> Result<Self, PlaceError> {
+    pub(super) fn start(config: &RuleConfig, sandbox: &Sandbox, instruments: &Instruments) -> Result<Self, PlaceError> {
         let place = Place {
             plugin: &config.plugin,
             name: config.name.as_deref(),

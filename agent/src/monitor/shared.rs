@@ -61,11 +61,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// With what the file has of before.
-    pub(super) fn restore(
-        config: &MonitorConfig,
-        store: Store,
-        instruments: &Instruments,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn restore(config: &MonitorConfig, store: Store, instruments: &Instruments) -> Result<Self, StoreError> {
         let now_ms = instruments.now_ms();
         let mut recorder = Recorder::new(config.history, now_ms);
         let look_back = i64::try_from(config.history.look_back.as_millis()).unwrap_or(i64::MAX);

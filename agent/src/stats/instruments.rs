@@ -787,10 +787,7 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
             ],
             1.0,
         )),
-        Level::PluginMemory
-        | Level::PluginInfo
-        | Level::Connectors(_)
-        | Level::Migrations(_)
-        | Level::AlertsFiring => {}
+        Level::PluginMemory | Level::PluginInfo | Level::Connectors(_) | Level::Migrations(_) | Level::AlertsFiring => {
+        }
     }
 }

@@ -88,6 +88,9 @@ impl Lag {
     }
 
     fn stalled(&self, scene: &Scene<'_>) -> Option<Finding> {
+        if scene.is_paused() {
+            return None;
+        }
         let state = scene.named("lag_state").next()?;
         let since_ms = scene.window.lasting(state, self.steps as usize, |point| point.value == STALLED)?;
         let hop = scene.hop();

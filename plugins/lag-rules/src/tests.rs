@@ -252,6 +252,7 @@ fn a_stalled_pipeline_is_told_once_with_the_hop_that_stands() {
     let nobody_knows = stalled(vec![]);
     assert_eq!(told(&nobody_knows), [("stall", Severity::Critical)]);
     assert_eq!(nobody_knows[0].since_ms, Some(NOW - 4 * STEP));
+    assert_eq!(stalled(vec![series("running", &[], &line(0.0, 0.0))]), [], "somebody paused it");
     let capture = stalled(partition("orders", "0", &line(100.0, 0.0), &line(100.0, 0.0)));
     assert_eq!(capture[0].title, "nothing comes from the source any more");
     let apply = stalled(partition("orders", "0", &line(100.0, 0.0), &line(100.0, 9.0)));

@@ -98,9 +98,9 @@ impl Learned {
     fn put(&mut self, level: Level, now_ms: i64, at_once: bool, cx: &Context) {
         self.levels.retain(|known| known.scope != level.scope);
         if self.levels.len() >= MOST
-            && let Some(oldest) = self.levels.iter().map(|known| known.last_ms).min()
+            && let Some((oldest, _)) = self.levels.iter().enumerate().min_by_key(|(_, known)| known.last_ms)
         {
-            self.levels.retain(|known| known.last_ms != oldest);
+            self.levels.swap_remove(oldest);
         }
         self.levels.push(level);
         if at_once || now_ms.saturating_sub(self.stored_ms) >= STORE_MS {

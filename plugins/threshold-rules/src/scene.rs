@@ -52,6 +52,11 @@ impl<'a> Scene<'a> {
         self.at("lag_state", at_ms) == Some(CAUGHT_UP)
     }
 
+    /// Whether nothing waits at the broker, also where it is not proven that the source has nothing more.
+    pub(crate) fn has_all(&self, at_ms: i64) -> bool {
+        self.is_caught_up(at_ms) || self.at("lag_messages", at_ms) == Some(0.0)
+    }
+
     /// The hop that takes longest just now, of those between the broker and the target.
     pub(crate) fn slowest_hop(&self, at_ms: i64) -> Option<(&'a str, f64)> {
         let hops = self.whole.iter().filter(|series| series.name == "hop_seconds").filter_map(|series| {

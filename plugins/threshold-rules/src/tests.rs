@@ -74,6 +74,11 @@ fn low_throughput_is_what_stays_below_half_of_what_was_given_while_it_runs() {
             low(10),
         ),
         (
+            "nothing comes, and whether there is nothing is not known",
+            vec![rate(each(0.0)), running(), ("lag_state", each(3.0)), ("produced_per_second", each(0.0))],
+            low(10),
+        ),
+        (
             "the source gives less than somebody said it would",
             vec![rate(each(300.0)), running(), ("lag_state", each(0.0)), ("produced_per_second", each(300.0))],
             low(10),
@@ -152,9 +157,12 @@ fn what_nobody_gave_is_learned_and_slow_steps_teach_nothing_for_a_day() {
     assert_eq!(early, (61..=80).collect::<Vec<_>>(), "half an hour is only learned from, whatever it brings");
     let few = lived(&TestHost::new(), "{}", &[vec![0.5; 2 * hour], vec![0.1; hour]].concat(), &[], None);
     assert!(few.is_empty(), "some single events say nothing");
-    let quiet = [("lag_state", 0.0)];
-    let night = lived(&TestHost::new(), "{}", &rates(2 * hour), &quiet, None);
-    assert!(night.is_empty(), "a pipeline that keeps up with a quiet source is not slow");
+    for quiet in [&[("lag_state", 0.0)][..], &[("lag_state", 3.0), ("lag_messages", 0.0)]] {
+        let night = lived(&TestHost::new(), "{}", &rates(2 * hour), quiet, None);
+        assert!(night.is_empty(), "a pipeline that keeps up with a quiet source is not slow");
+    }
+    let behind = [("lag_state", 3.0), ("lag_messages", 7.0)];
+    assert_eq!(lived(&TestHost::new(), "{}", &rates(2 * hour), &behind, None).len(), 2 * hour - 3);
 }
 
 #[test]
@@ -185,7 +193,8 @@ fn memory_is_bounded_by_the_number_of_scopes() {
     let (mut rules, host) = (plugin("{}"), TestHost::new());
     let series = [("events_per_second", each(100.0)), ("running", each(1.0))];
     for scope in 0..800 {
-        let end_ms = NOW + scope * STEP;
+        // Most of them in one step, as an agent with many does.
+        let end_ms = NOW + (scope / 700) * STEP;
         rules.evaluate(&window_of(&format!("migration/{scope}"), &series, end_ms), &host.context()).unwrap();
     }
     assert_eq!(host.kept("learned").unwrap().len(), 1 + 500 * 36);

@@ -183,7 +183,7 @@ impl LowThroughput {
 /// Whether the pipeline has delivered what there was: then it is as fast as its source.
 fn keeps_up(scene: &Scene<'_>, point: Point) -> bool {
     let produced = scene.at("produced_per_second", point.at_ms);
-    scene.is_caught_up(point.at_ms) && produced.is_none_or(|produced| point.value >= 0.9 * produced)
+    scene.has_all(point.at_ms) && produced.is_none_or(|produced| point.value >= 0.9 * produced)
 }
 
 /// Where it is slow.
@@ -191,7 +191,7 @@ fn hop<'a>(scene: &Scene<'a>, at_ms: i64) -> &'a str {
     if scene.unit == "rows" {
         return "apply";
     }
-    if scene.is_caught_up(at_ms) {
+    if scene.has_all(at_ms) {
         return "capture";
     }
     scene.slowest_hop(at_ms).map_or("apply", |(hop, _)| hop)

@@ -90,12 +90,7 @@ impl Watch {
         seen
     }
 
-    fn offsets(
-        &self,
-        partitions: &[Partition],
-        of: Offset,
-        timeout: Duration,
-    ) -> KafkaResult<Vec<(Partition, i64)>> {
+    fn offsets(&self, partitions: &[Partition], of: Offset, timeout: Duration) -> KafkaResult<Vec<(Partition, i64)>> {
         let mut query = TopicPartitionList::with_capacity(partitions.len());
         for (topic, partition) in partitions {
             query.add_partition_offset(topic, *partition, of)?;
