@@ -6,7 +6,7 @@
 run_bench() {
     if [ $# -eq 0 ]; then
         local name
-        for name in decode plugin_call neighbour mongodb postgres migrate observe pipeline; do
+        for name in anomaly decode plugin_call neighbour mongodb postgres migrate observe pipeline; do
             say "bench $name"
             (run_one "$name")   # a subshell: its servers stop when it ends
         done
@@ -28,6 +28,15 @@ run_one() {
             return
             ;;
         decode | plugin_call) ;;
+        anomaly)
+            # Labelled series of the Numenta Anomaly Benchmark; their licence lies beside them.
+            if [ $# -eq 0 ]; then
+                rm -rf target/nab
+                mkdir -p target/nab
+                tar -xzf tests/fixtures/nab/data.tar.gz -C target/nab
+                set -- "$root/target/nab" "$root/tests/fixtures/nab/labels.json"
+            fi
+            ;;
         mongodb) needs=(mongo) ;;
         migrate | observe)
             # The program too: its memory is measured, and what it costs to be observed by it.
@@ -43,7 +52,7 @@ run_one() {
             name=pipeline needs=(kafka mongo connect)
             set -- peers "$@"
             ;;
-        *) die "no bench \"$name\"; there are: decode plugin_call neighbour mongodb postgres migrate observe pipeline peers" ;;
+        *) die "no bench \"$name\"; there are: anomaly decode plugin_call neighbour mongodb postgres migrate observe pipeline peers" ;;
     esac
     setup build
     # Built first, so that no compiler runs beside what is measured.

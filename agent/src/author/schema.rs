@@ -296,7 +296,7 @@ mod tests {
             check(&manifest.config).unwrap();
             assert!(!fits(&manifest.config, &json!({"nonsense": 1})));
         }
-        let (manifest, _) = crate::plugin::Manifest::any(crate::plugin::bundled::BUNDLED[0].bytes).unwrap();
+        let (manifest, _) = crate::plugin::Manifest::any(crate::plugin::bundled::find("mask-fields").unwrap()).unwrap();
         assert!(fits(&manifest.config, &json!({"rules": [{"columns": ["a"], "with": {"keep_last": 4}}]})));
         assert!(!fits(&manifest.config, &json!({"rules": [{"columns": "a"}]})));
         let table = table(&manifest.config);

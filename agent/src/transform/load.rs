@@ -61,7 +61,8 @@ pub enum BuildError {
 }
 
 fn bundled_names() -> String {
-    bundled::BUNDLED.map(|plugin| plugin.name).join(", ")
+    let transforms = bundled::BUNDLED.iter().filter(|plugin| plugin.kind == Kind::Transform);
+    transforms.map(|plugin| plugin.name).collect::<Vec<_>>().join(", ")
 }
 
 /// How the plugin of one place is made, again and again.

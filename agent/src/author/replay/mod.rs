@@ -2,6 +2,8 @@
 //! last said "so it shall be". The real engine with the real limits; only the world outside comes from the case. What a
 //! call executes is counted, not timed, so a budget holds on every machine.
 
+#[cfg(test)]
+mod bundled;
 pub mod case;
 pub mod channel;
 mod diff;
