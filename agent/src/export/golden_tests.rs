@@ -172,6 +172,10 @@ fn the_scrape_is_the_contract_to_the_letter() {
     let migrations = MigrationBoard::new(&rig.instruments);
     migrate(&rig, &migrations, "7", System::Mongodb, "orders", "WriteConflict");
     migrate(&rig, &migrations, "1.2", System::Postgresql, "public.orders", "lock_not_available");
+    rig.instruments.alerts_firing([("info", 0), ("warning", 2), ("critical", 1)]);
+    for outcome in ["delivered", "failed", "passed_on", "given_up"] {
+        rig.instruments.alert_delivery("ops", outcome);
+    }
     let mut got: Vec<String> = rig.text().lines().map(str::to_owned).collect();
     got.sort();
     let got = got.join("\n") + "\n";

@@ -24,7 +24,7 @@ pub(super) fn run(shared: &Shared, url: &Secret, every: Duration) {
     let mut next = Instant::now();
     loop {
         if is_watching(shared, started) {
-            let outcome = runtime.block_on(client.post(url.expose()).send());
+            let outcome = runtime.block_on(async { client.post(url.expose()).send().await });
             // The URL may hold a token, and the error would print it.
             match outcome.and_then(reqwest::Response::error_for_status) {
                 Ok(_) => tracing::debug!("dead man's switch told"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// One part of an answer: wait, then write.
 pub(crate) type Part = (u64, Vec<u8>);
 
-/// What a server was asked, newest last: the head and what of the body came with it.
+/// What a server was asked, newest last: head and body.
 pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
 
 /// An HTTP server that answers each connection's one request with what `answer` makes of it.
@@ -53,6 +53,19 @@ fn talk(mut stream: impl Read + Write, answer: &impl Fn(&str) -> Vec<Part>, aske
         match stream.read(&mut buffer) {
             // A client that does not trust us hangs up during the handshake.
             Ok(0) | Err(_) => return,
+            Ok(read) => head.extend_from_slice(&buffer[..read]),
+        }
+    }
+    // The body may come behind the head.
+    let whole = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        length.and_then(|length| length.trim().parse().ok()).is_none_or(|length: usize| body.len() >= length)
+    };
+    while !whole(&head) {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
             Ok(read) => head.extend_from_slice(&buffer[..read]),
         }
     }
