@@ -30,6 +30,7 @@ pub mod http;
 pub mod json;
 pub mod manifest;
 pub mod schema;
+pub mod words;
 
 mod batch;
 mod channel;
