@@ -11,7 +11,7 @@
 //! assert_eq!(rfc3339(alert.since_ms), "2023-11-14T22:13:20.000Z");
 //! ```
 
-use crate::channel::Status;
+use crate::channel::{Alert, Status};
 use crate::stats::Severity;
 use crate::value::Value;
 use crate::words;
@@ -50,6 +50,57 @@ impl Status {
             Status::Resolved => "resolved",
         }
     }
+}
+
+/// Where a group of alerts stands as a whole: firing as long as one of them fires, and as bad as the worst that is not over.
+/// When all are over, as bad as the worst was. None for no alerts.
+///
+/// ```
+/// use whimbrel_plugin::notice::standing;
+/// use whimbrel_plugin::{Alert, Severity, Status};
+///
+/// let over = Alert { status: Status::Resolved, severity: Severity::Critical, ..Alert::sample() };
+/// assert_eq!(standing(&[over.clone(), Alert::sample()]), Some((Status::Firing, Severity::Warning)));
+/// assert_eq!(standing(&[over]), Some((Status::Resolved, Severity::Critical)));
+/// assert_eq!(standing(&[]), None);
+/// ```
+#[must_use]
+pub fn standing(alerts: &[Alert]) -> Option<(Status, Severity)> {
+    let worst = |alerts: &mut dyn Iterator<Item = &Alert>| alerts.map(|alert| alert.severity).max();
+    let going_on = || alerts.iter().filter(|alert| alert.status != Status::Resolved);
+    let Some(severity) = worst(&mut going_on()) else {
+        return worst(&mut alerts.iter()).map(|severity| (Status::Resolved, severity));
+    };
+    let firing = alerts.iter().any(|alert| alert.status == Status::Firing);
+    Some((if firing { Status::Firing } else { Status::Acknowledged }, severity))
+}
+
+/// One line for a group of alerts: the title of the one, or how many there are and where the first is.
+///
+/// ```
+/// use whimbrel_plugin::notice::headline;
+/// use whimbrel_plugin::{Alert, Status};
+///
+/// let over = Alert { status: Status::Resolved, ..Alert::sample() };
+/// assert_eq!(headline(&[Alert::sample()]), "pipeline shop is slow");
+/// assert_eq!(headline(&[Alert::sample(), over.clone()]), "2 alerts (1 firing, 1 resolved): pipeline shop is slow, …");
+/// assert_eq!(headline(&[over.clone(), over]), "2 alerts (2 resolved): pipeline shop is slow, …");
+/// assert_eq!(headline(&[]), "no alerts");
+/// ```
+#[must_use]
+pub fn headline(alerts: &[Alert]) -> String {
+    let going_on = alerts.iter().filter(|alert| alert.status != Status::Resolved);
+    let worst = going_on.rev().max_by_key(|alert| alert.severity);
+    let Some(told) = worst.or(alerts.first()) else { return "no alerts".to_owned() };
+    if alerts.len() == 1 {
+        return line(&told.title);
+    }
+    let counted = [Status::Firing, Status::Acknowledged, Status::Resolved].map(|status| {
+        let count = alerts.iter().filter(|alert| alert.status == status).count();
+        (count > 0).then(|| format!("{count} {}", status.as_str()))
+    });
+    let counted: Vec<String> = counted.into_iter().flatten().collect();
+    format!("{} alerts ({}): {}, …", alerts.len(), counted.join(", "), line(&told.title))
 }
 
 /// The text in at most so many characters; one that is longer ends in "…".
