@@ -10,6 +10,8 @@
 //! # Ok::<(), whimbrel_plugin::Failure>(())
 //! ```
 
+use crate::failure::Failure;
+
 /// A request. Header values, URL and body may hold references to secrets ([`crate::ChannelContext::secret`]).
 ///
 /// ```
@@ -133,6 +135,22 @@ impl Response {
     #[must_use]
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// The answer when its status is 2xx, and otherwise a failure that says whether the same may succeed later. The body is
+    /// not repeated: it may echo what the request held.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Response;
+    /// assert!(Response::new(202).accepted().is_ok());
+    /// assert!(Response::new(429).accepted().unwrap_err().retryable);
+    /// assert!(!Response::new(400).accepted().unwrap_err().retryable);
+    /// ```
+    ///
+    /// # Errors
+    /// [`Failure::status`], when the status is not 2xx.
+    pub fn accepted(self) -> Result<Self, Failure> {
+        if self.is_success() { Ok(self) } else { Err(Failure::status(self.status)) }
     }
 
     /// The first header of this name, letter case aside.

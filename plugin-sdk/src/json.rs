@@ -70,6 +70,19 @@ impl fmt::Display for JsonError {
 impl std::error::Error for JsonError {}
 
 impl Json {
+    /// An object of these members. Their names must differ.
+    ///
+    /// ```
+    /// use whimbrel_plugin::json::Json;
+    ///
+    /// let body = Json::object([("text", "hello".into()), ("count", 2_i64.into()), ("links", false.into())]);
+    /// assert_eq!(body.to_string(), r#"{"text":"hello","count":2,"links":false}"#);
+    /// ```
+    #[must_use]
+    pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Json)>) -> Json {
+        Json::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
     /// Reads one value; anything but white space after it is an error.
     ///
     /// ```
@@ -154,6 +167,30 @@ impl Json {
 impl From<&str> for Json {
     fn from(text: &str) -> Self {
         Json::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Json {
+    fn from(text: String) -> Self {
+        Json::Text(text)
+    }
+}
+
+impl From<i64> for Json {
+    fn from(number: i64) -> Self {
+        Json::Number(number.to_string())
+    }
+}
+
+impl From<bool> for Json {
+    fn from(flag: bool) -> Self {
+        Json::Bool(flag)
+    }
+}
+
+impl From<Vec<Json>> for Json {
+    fn from(list: Vec<Json>) -> Self {
+        Json::List(list)
     }
 }
 

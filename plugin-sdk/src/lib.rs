@@ -29,6 +29,7 @@ pub mod config;
 pub mod http;
 pub mod json;
 pub mod manifest;
+pub mod notice;
 pub mod schema;
 pub mod words;
 

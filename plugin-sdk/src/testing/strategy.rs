@@ -28,8 +28,10 @@ use proptest::prelude::*;
 
 use super::Event;
 use crate::batch::Batch;
+use crate::channel::{Alert, Status};
 use crate::json::Json;
-use crate::stats::{Point, Series, Window};
+use crate::stats::{Point, Series, Severity, Window};
+use crate::value::Value;
 
 /// Texts people and machines write: empty, long, with quotes, line ends, several scripts, and what looks like other types.
 ///
@@ -166,5 +168,81 @@ pub fn windows(series: &[&str]) -> impl Strategy<Value = Window> + use<> {
             .zip(all)
             .map(|(name, points)| Series { name: name.clone(), labels: Vec::new(), points })
             .collect(),
+    })
+}
+
+/// What an alert's texts may hold: also what a chat, a mail server or a page would obey, and more than fits anywhere.
+fn told() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => texts(),
+        2 => "[<>&@!#`*_~|\\[\\]\"'{}$%/ -]{0,30}",
+        1 => Just("@here <!channel> <@U024BE7LH> @everyone".to_owned()),
+        1 => Just("slow\r\nBcc: b@example.org\r\n\r\nhello".to_owned()),
+        1 => Just("</td><script>alert(1)</script>&amp;\" onload='x'".to_owned()),
+        1 => Just("\u{202e}txt.exe\u{2028}\u{feff}\u{1b}[2J\u{7f}\u{9f}".to_owned()),
+        1 => Just("{{title}} {title} ${title} %s".to_owned()),
+        1 => (1_usize..6_000).prop_map(|length| "🐦".repeat(length)),
+        1 => (1_usize..6_000).prop_map(|length| "<&\"".repeat(length)),
+    ]
+}
+
+/// One fact beside an alert.
+fn facts() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Boolean),
+        any::<i64>().prop_map(Value::Integer),
+        any::<f64>().prop_map(Value::Float),
+        told().prop_map(Value::Text),
+        vec(any::<u8>(), 0..9).prop_map(Value::Bytes),
+        told().prop_map(|text| Value::Tagged("json".to_owned(), text)),
+    ]
+}
+
+/// Alerts of one notification, none to a dozen, each with an id of its own.
+///
+/// ```
+/// use proptest::prelude::*;
+/// use whimbrel_plugin::notice::line;
+/// use whimbrel_plugin::testing::strategy;
+///
+/// proptest!(|(alerts in strategy::alerts())| {
+///     let subject: Vec<String> = alerts.iter().map(|alert| line(&alert.title)).collect();
+///     prop_assert!(!subject.join(", ").contains(char::is_control));
+/// });
+/// ```
+pub fn alerts() -> impl Strategy<Value = Vec<Alert>> {
+    let states = prop_oneof![Just(Status::Firing), Just(Status::Acknowledged), Just(Status::Resolved)];
+    let severities = prop_oneof![Just(Severity::Info), Just(Severity::Warning), Just(Severity::Critical)];
+    let names = || prop_oneof![4 => "[a-z_]{1,20}", 1 => told()];
+    let times = || prop_oneof![8 => 1_600_000_000_000_i64..1_900_000_000_000, 1 => any::<i64>()];
+    let texts = (names(), names(), told(), told(), told(), prop_oneof![4 => "pipeline/[a-z-]{1,12}", 1 => told()]);
+    let beside = (
+        prop::option::of(prop_oneof![Just("https://status.example.org/".to_owned()), told()]),
+        vec((told(), facts()), 0..6),
+    );
+    let one = (texts, beside, states, severities, times(), prop::option::of(times()), any::<u32>());
+    vec(one, 0..12).prop_map(|all| {
+        let alert = |(index, (texts, (url, attributes), status, severity, since_ms, until_ms, count))| {
+            let (rule, kind, title, detail, action, scope) = texts;
+            let id = format!("{index:016x}");
+            Alert {
+                id,
+                status,
+                severity,
+                rule,
+                kind,
+                title,
+                detail,
+                action,
+                scope,
+                since_ms,
+                until_ms,
+                count,
+                url,
+                attributes,
+            }
+        };
+        all.into_iter().enumerate().map(alert).collect()
     })
 }
