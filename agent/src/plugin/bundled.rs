@@ -21,12 +21,13 @@ macro_rules! bundled {
 }
 
 /// All of them.
-pub const BUNDLED: [Bundled; 5] = [
+pub const BUNDLED: [Bundled; 6] = [
     bundled!("lag-rules", Kind::Rule),
     bundled!("mask-fields", Kind::Transform),
     bundled!("route", Kind::Transform),
     bundled!("statistical", Kind::Rule),
     bundled!("threshold-rules", Kind::Rule),
+    bundled!("webhook", Kind::Channel),
 ];
 
 /// The component of a bundled plugin by name.
