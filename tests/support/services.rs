@@ -16,7 +16,7 @@ pub(crate) struct Services {
     settings: Vec<(&'static str, &'static str)>,
 }
 
-const PORTS: [&str; 9] = [
+const PORTS: [&str; 14] = [
     "KAFKA_PORT",
     "KAFKA_CONTROLLER_PORT",
     "KAFKA_SASL_PORT",
@@ -26,10 +26,15 @@ const PORTS: [&str; 9] = [
     "MONGO_PORT",
     "MARIADB_PORT",
     "REGISTRY_PORT",
+    "ALERTMANAGER_PORT",
+    "SMTP_PORT",
+    "SMTP_TLS_PORT",
+    "SMTP_PLAIN_PORT",
+    "SMTP_EXPIRED_PORT",
 ];
 
 impl Services {
-    /// Starts these (`kafka`, `postgres`, `mongo`, `mariadb`, `registry`).
+    /// Starts these (`kafka`, `postgres`, `mongo`, `mariadb`, `registry`, `alertmanager`, `smtp`).
     pub(crate) fn start(names: &[&'static str]) -> Self {
         Self::start_with(names, &[])
     }

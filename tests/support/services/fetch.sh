@@ -3,7 +3,7 @@
 # machine has them set up. What is there already, in the version asked for, is left alone.
 # Programs from the system's own packages (java, maven, PostgreSQL, Go, python3-venv) are not
 # installed here: `./x setup` does that.
-# Usage: fetch.sh [kafka] [mongo] [prometheus] [registry] [otelcol]   (no argument: all)
+# Usage: fetch.sh [kafka] [mongo] [prometheus] [alertmanager] [smtp] [registry] [otelcol]   (no argument: all)
 set -euo pipefail
 . "$(dirname "$0")/service.sh"
 
@@ -73,6 +73,32 @@ fetch_prometheus() {
     unpack_deb prometheus prometheus
 }
 
+fetch_alertmanager() { # Debian's package looks for its templates where only an installed one has them
+    local dir=$SVC_HOME/alertmanager.part
+    [ ! -x "$SVC_HOME/alertmanager-$ALERTMANAGER_VERSION" ] || return 0
+    # shellcheck source=otelcol/go.sh
+    . "$svc_root/otelcol/go.sh"
+    find_go
+    say "building Alertmanager $ALERTMANAGER_VERSION (1 to 2 minutes)"
+    rm -rf "$dir"
+    GOBIN=$dir GOFLAGS=-buildvcs=false CGO_ENABLED=0 \
+        "$GO" install "github.com/prometheus/alertmanager/cmd/alertmanager@v$ALERTMANAGER_VERSION" </dev/null
+    mv "$dir/alertmanager" "$SVC_HOME/alertmanager-$ALERTMANAGER_VERSION"
+    rm -rf "$dir"
+}
+
+fetch_smtp() { # an environment of its own: a change of mongod's would take its programs away from running services
+    local stamp
+    stamp=$(stamp_of smtp "$svc_root/smtp/requirements.txt")
+    if [ -f "$stamp" ] && "$SVC_HOME/smtp-venv/bin/python" -c 'import aiosmtpd' 2>/dev/null; then return 0; fi
+    need python3
+    say "fetching an SMTP server"
+    rm -rf "$SVC_HOME/smtp-venv" "$SVC_HOME"/smtp.*
+    python3 -m venv "$SVC_HOME/smtp-venv" || die "python3 cannot make a venv; run ./x setup"
+    "$SVC_HOME/smtp-venv/bin/python" -m pip install -q --no-deps -r "$svc_root/smtp/requirements.txt" </dev/null
+    touch "$stamp"
+}
+
 fetch_registry() { # OCI registry
     [ ! -x "$SVC_HOME/registry/usr/bin/docker-registry" ] || return 0
     ! command -v docker-registry >/dev/null || return 0
@@ -106,7 +132,7 @@ fetch_otelcol() {
     touch "$stamp"
 }
 
-[ $# -gt 0 ] || set -- kafka mongo prometheus registry otelcol
+[ $# -gt 0 ] || set -- kafka mongo prometheus alertmanager smtp registry otelcol
 mkdir -p "$SVC_HOME"
 exec 9>"$SVC_HOME/fetch.lock"
 flock -n 9 || { say "waiting for another fetch into $SVC_HOME"; flock 9; }

@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/service.sh"
 
-all=(kafka postgres mongo mariadb prometheus registry otelcol connect)
+all=(kafka postgres mongo mariadb prometheus alertmanager smtp registry otelcol connect)
 
 # each VERB SERVICE...: in parallel; fails if one of them failed
 each() {
