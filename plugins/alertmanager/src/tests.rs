@@ -85,7 +85,7 @@ fn an_alert_goes_on_until_it_ends() {
         ],
         ..Alert::sample()
     };
-    plugin.deliver(&[alert.clone()], &host.channel_context()).unwrap();
+    plugin.deliver(std::slice::from_ref(&alert), &host.channel_context()).unwrap();
     let over = Alert { status: Status::Resolved, until_ms: Some(1_700_000_300_000), ..alert };
     plugin.deliver(&[over], &host.channel_context()).unwrap();
     let request = &host.requests()[0];
