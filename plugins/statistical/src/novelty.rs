@@ -189,7 +189,7 @@ mod tests {
             last.sort_by(f64::total_cmp);
             let median = (last[(last.len() - 1) / 2] + last[last.len() / 2]) / 2.0;
             let hour = self.hours.entry((at_ms / 3_600_000) % 168).or_default();
-            let off_hour = (hour.1 > 0.0).then(|| value - hour.0);
+            let off_hour = (hour.1 > 0.0).then_some(value - hour.0);
             hour.1 += 1.0;
             hour.0 += f64::max(0.3, 1.0 / hour.1) * (value - hour.0);
 
