@@ -19,7 +19,18 @@ use std::{env, fs};
 use component::{PROFILE, TARGET};
 
 /// Crate names; their files have underscores.
-const PLUGINS: [&str; 6] = ["lag-rules", "mask-fields", "route", "statistical", "threshold-rules", "webhook"];
+const PLUGINS: [&str; 10] = [
+    "alertmanager",
+    "email",
+    "lag-rules",
+    "mask-fields",
+    "pagerduty",
+    "route",
+    "slack",
+    "statistical",
+    "threshold-rules",
+    "webhook",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let agent = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);

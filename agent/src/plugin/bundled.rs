@@ -21,10 +21,14 @@ macro_rules! bundled {
 }
 
 /// All of them.
-pub const BUNDLED: [Bundled; 6] = [
+pub const BUNDLED: [Bundled; 10] = [
+    bundled!("alertmanager", Kind::Channel),
+    bundled!("email", Kind::Channel),
     bundled!("lag-rules", Kind::Rule),
     bundled!("mask-fields", Kind::Transform),
+    bundled!("pagerduty", Kind::Channel),
     bundled!("route", Kind::Transform),
+    bundled!("slack", Kind::Channel),
     bundled!("statistical", Kind::Rule),
     bundled!("threshold-rules", Kind::Rule),
     bundled!("webhook", Kind::Channel),
