@@ -22,13 +22,13 @@ const FACTS: usize = 20;
 /// Longest link that is kept.
 const LINK: usize = 2_000;
 
-/// The alert with this severity and this end.
-pub(crate) fn of(alert: &Alert, severity: Severity, end_ms: i64, more: &BTreeMap<String, String>) -> Json {
+/// The alert with this severity and this end, told now.
+pub(crate) fn of(alert: &Alert, severity: Severity, now_ms: i64, end_ms: i64, more: &BTreeMap<String, String>) -> Json {
     let mut members = vec![
         ("labels", labels(alert, severity, more)),
         ("annotations", annotations(alert)),
-        // One that begins after it ended is refused.
-        ("startsAt", rfc3339(alert.since_ms.min(end_ms)).into()),
+        // One that begins after it ended is refused; one from the future is a clock that is wrong.
+        ("startsAt", rfc3339(alert.since_ms.min(end_ms).min(now_ms)).into()),
         ("endsAt", rfc3339(end_ms).into()),
     ];
     if let Some(url) = alert.url.as_deref().filter(|url| is_link(url)) {

@@ -67,9 +67,9 @@ impl Channel for Alertmanager {
                 Status::Firing | Status::Acknowledged => ends_ms,
                 Status::Resolved => alert.until_ms.unwrap_or(now_ms),
             };
-            posted.push(alert::of(alert, alert.severity, end_ms, &self.labels));
+            posted.push(alert::of(alert, alert.severity, now_ms, end_ms, &self.labels));
             let former = self.told.get(&alert.id).filter(|former| **former != alert.severity);
-            posted.extend(former.map(|former| alert::of(alert, *former, end_ms.min(now_ms), &self.labels)));
+            posted.extend(former.map(|former| alert::of(alert, *former, now_ms, end_ms.min(now_ms), &self.labels)));
         }
         let url = format!("{}/api/v2/alerts", self.url.trim_end_matches('/'));
         cx.send(&Request::post(url).json(Json::List(posted).to_string()))?.accepted()?;

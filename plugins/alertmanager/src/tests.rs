@@ -156,7 +156,9 @@ fn an_alert_never_begins_after_its_end() {
         let host = host(&[200]);
         let alert = Alert { status, since_ms, until_ms, ..Alert::sample() };
         started(CONFIG).unwrap().deliver(&[alert], &host.channel_context()).unwrap();
-        assert_eq!(check(&posted(&host)[0][0]), Ok(()));
+        let alert = &posted(&host)[0][0];
+        assert_eq!(check(alert), Ok(()));
+        assert!(text(alert, "startsAt") <= whimbrel_plugin::notice::rfc3339(NOW).as_str(), "{alert}");
     }
 }
 

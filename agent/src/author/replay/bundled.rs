@@ -1,5 +1,5 @@
-//! The cases that lie beside the sources of the bundled rules, replayed by the components the agent carries: expectations
-//! and budgets.
+//! The cases that lie beside the sources of the bundled rules and channels, replayed by the components the agent carries:
+//! expectations and budgets.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::plugin::bundled::BUNDLED;
 use crate::plugin::{Engine, Kind};
 
 #[test]
-fn the_rules_that_are_bundled_do_what_their_cases_say() {
+fn the_rules_and_channels_that_are_bundled_do_what_their_cases_say() {
     let engine = Engine::counting().unwrap();
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
-    for plugin in BUNDLED.iter().filter(|plugin| plugin.kind == Kind::Rule) {
+    for plugin in BUNDLED.iter().filter(|plugin| plugin.kind != Kind::Transform) {
         let subject = Subject::of(plugin.bytes.into()).unwrap();
         let cases = files(&plugins.join(plugin.name).join("tests")).unwrap();
         assert!(cases.len() >= 3, "{} has {} cases", plugin.name, cases.len());
