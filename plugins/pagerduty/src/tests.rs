@@ -179,6 +179,16 @@ fn what_was_accepted_of_one_notification_says_nothing_of_another() {
 }
 
 #[test]
+fn two_notifications_that_are_interrupted_in_turn_are_both_told_whole() {
+    let host = host(&[202, 429, 202, 429, 202, 202, 202, 202]);
+    let mut plugin = started("{}").unwrap();
+    let (first, second) = (named(&["a", "b"]), named(&["c", "d"]));
+    let mut deliver = |alerts: &[Alert]| plugin.deliver(alerts, &host.channel_context()).is_ok();
+    assert_eq!([&first, &second, &first, &second].map(|alerts| deliver(alerts)), [false, false, true, true]);
+    assert_eq!(keys(&host), ["a", "b", "c", "d", "a", "b", "c", "d"]);
+}
+
+#[test]
 fn an_event_that_is_refused_does_not_keep_back_the_others() {
     let host = host(&[202, 400, 202]);
     let failure = started("{}").unwrap().deliver(&named(&["a", "b", "c"]), &host.channel_context()).unwrap_err();
