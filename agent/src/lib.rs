@@ -5,7 +5,7 @@
 //! [`transform`] runs the plugin chain through [`plugin`], [`target`] makes rows durable, and [`pipeline`] joins the four;
 //! [`stats`] counts and [`export`] tells. Around them: [`egress`] (what plugins send), [`registry`] (where they
 //! are pushed to and pulled from), [`config`], [`connect`],
-//! [`migrations`], [`monitor`], [`runtime`], [`author`], [`cli`], [`demo`].
+//! [`migrations`], [`monitor`], [`doctor`], [`runtime`], [`author`], [`cli`], [`demo`].
 //!
 //! # Invariants
 //!
@@ -63,6 +63,8 @@ pub mod connect;
 pub mod migrations;
 
 pub mod monitor;
+
+pub mod doctor;
 
 pub mod runtime;
 

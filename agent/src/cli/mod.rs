@@ -10,6 +10,7 @@ pub mod config;
 pub mod connectors;
 pub mod dead_letters;
 pub mod demo;
+pub mod doctor;
 pub mod migrate;
 pub mod observe;
 mod orders;
@@ -80,6 +81,8 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// See the agent at work, without any server, and have it proven
     Demo(demo::DemoArgs),
+    /// Look at everything a configuration depends on, and say what to do
+    Doctor(doctor::DoctorArgs),
     /// Apply, undo, plan and watch versioned migrations of MongoDB, PostgreSQL, MySQL, MariaDB and SQLite
     Migrate(Box<migrate::MigrateArgs>),
     /// Run another tool's migration command and show what it does
@@ -125,6 +128,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Silence(args) => silence::run(&args, &mut std::io::stdout()),
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::DeadLetters(args) => dead_letters::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Doctor(args) => doctor::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Demo(args) => demo::run(&args),
         Command::Connectors(args) => connectors::main(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Observe(args) => observe::run(args),

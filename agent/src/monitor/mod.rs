@@ -124,6 +124,18 @@ impl Monitor {
         Ok(monitor)
     }
 
+    /// Loads rules and channels as [`Monitor::start`] would, and lets them go. Gives how many there are.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub fn check(
+        config: &MonitorConfig,
+        sandbox: &Sandbox,
+        instruments: &Instruments,
+    ) -> Result<(usize, usize), StartError> {
+        Ok((rules(config, sandbox, instruments)?.len(), channels(config, sandbox, instruments)?.len()))
+    }
+
     fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StartError::Thread)?;
         self.threads.push(thread);

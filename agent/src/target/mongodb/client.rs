@@ -288,7 +288,7 @@ pub(super) fn silent() -> TargetError {
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for exactly_once on a server that is not part of a replica set or sharded cluster.
-pub(super) async fn connect(settings: &Settings) -> Result<Client, TargetError> {
+pub(crate) async fn connect(settings: &Settings) -> Result<Client, TargetError> {
     let mut options = bounded(async { ClientOptions::parse(settings.uri.expose()).await }).await?;
     options.app_name = Some(super::abandoned::APP_NAME.to_owned());
     options.server_selection_timeout = Some(settings.timeout);

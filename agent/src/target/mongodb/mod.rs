@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use bson::doc;
 use mongodb::{Client, ClientSession, Database};
 
+pub(crate) use client::connect;
 pub use config::Settings;
 
 use crate::target::{

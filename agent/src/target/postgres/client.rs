@@ -20,7 +20,7 @@ const SESSION: &str = "SET TIME ZONE 'UTC'; SET datestyle = 'ISO'; SET lock_time
     SET idle_in_transaction_session_timeout = '15s'; SET standard_conforming_strings = on";
 
 /// Opens a session.
-pub(super) async fn connect(settings: &Settings) -> Result<Client, TargetError> {
+pub(crate) async fn connect(settings: &Settings) -> Result<Client, TargetError> {
     let mut config = parse(&settings.uri).map_err(|e| TargetError::new(ErrorKind::Unsupported, e.message))?;
     config.connect_timeout(settings.timeout);
     let hosts = config.get_hosts().len().max(1);

@@ -22,6 +22,7 @@ use super::error::{ErrorKind, TargetError};
 use super::plan::WriteBatch;
 use super::{Applied, DeadLetterFilter, Encoded, Encoder, ParkedKey, StoredDeadLetter, StoredOffset, Target};
 
+pub(crate) use client::connect;
 pub use config::Settings;
 
 /// The PostgreSQL target.
