@@ -199,7 +199,8 @@ fn failed(origin: &Origin, error: &reqwest::Error) -> Failure {
         return failure("denied", NotAdmitted.to_string());
     }
     if let Some(tls) = cause::<rustls::Error>(error) {
-        return failure("tls", format!("no trusted TLS connection to {origin}: {tls}"));
+        // Somebody will mend the certificate; what was to be told is worth the wait.
+        return for_now("tls", format!("no trusted TLS connection to {origin}: {tls}"));
     }
     if error.is_timeout() {
         late()

@@ -146,7 +146,7 @@ fn failed(error: &lettre::transport::smtp::Error) -> Failure {
         };
     }
     if error.is_tls() || cause::<rustls::Error>(error).is_some() {
-        return failure("tls", "no trusted TLS connection to the mail server");
+        return for_now("tls", "no trusted TLS connection to the mail server");
     }
     if error.is_client() {
         // STARTTLS or a login that the server does not offer, or an address it cannot take.

@@ -201,7 +201,7 @@ fn only_a_server_with_a_trusted_certificate_for_its_name_gets_the_request() {
     assert_eq!(ask(&origin, "/", true).unwrap().status, 200);
     let stranger = Outbound::new(OutboundSettings::default()).unwrap();
     let failed = stranger.http(&rights(&origin, true), get(&origin), Duration::from_secs(5)).unwrap_err();
-    assert_eq!((failed.code.as_str(), failed.retryable), ("tls", false), "{}", failed.message);
+    assert_eq!((failed.code.as_str(), failed.retryable), ("tls", true), "{}", failed.message);
     let (plain, _) = server::serve(|mut socket, _| drop(socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
     let failed = ask(&format!("https://localhost:{}", plain.port()), "/s3cret", true).unwrap_err();
     assert_eq!((failed.code.as_str(), failed.message.contains("s3cret")), ("tls", false), "{}", failed.message);
