@@ -1,7 +1,7 @@
 //! The whole agent beside ceilings measured in the same run, over pre-filled topics of 0.9 kB envelopes.
 //!
 //! `./x bench pipeline [PART...] [--events N] [--rounds N]` brings the servers up; by hand, KAFKA_PORT, MONGO_PORT,
-//! PG_PORT, PG_USER and PG_PASSWORD name them. Parts: `stdout`, `mongodb`, `postgres`, `footprint`; `peers` alone when
+//! PG_PORT, PG_USER and PG_PASSWORD name them. Parts: `stdout`, `mongodb`, `postgres`, `monitor`, `footprint`; `peers` alone when
 //! asked for. Rates are ratios: what else the machine does hits both sides, since they take turns. CPU time is that of
 //! the agent's process, from the kernel. Both count from the first events that are durable on, so that joining the group
 //! and the first fetch cost nothing; `footprint` measures those. A figure is the median of its rounds.
@@ -18,6 +18,7 @@ mod envelope;
 mod figures;
 mod footprint;
 mod mongodb;
+mod monitor;
 mod peers;
 mod postgres;
 mod process;
@@ -32,7 +33,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use figures::Figures;
 
 /// Parts run when none is named.
-const PARTS: [&str; 4] = ["stdout", "mongodb", "postgres", "footprint"];
+const PARTS: [&str; 5] = ["stdout", "mongodb", "postgres", "monitor", "footprint"];
 
 /// Events a round, so that one run lasts five seconds or more where a database is written: checkpoints, flushes and the
 /// growth of indexes are then part of it, for the agent and for its ceiling.
@@ -40,7 +41,7 @@ fn enough(part: &str) -> u64 {
     match part {
         "postgres" => 800_000,
         "mongodb" | "peers" => 250_000,
-        "stdout" => 1_000_000,
+        "stdout" | "monitor" => 1_000_000,
         // Makes a topic of its own.
         _ => 0,
     }
@@ -116,6 +117,7 @@ async fn run(setup: &Setup, part: &str) -> Result<()> {
         "stdout" => stdout::measure(setup, &mut figures).await?,
         "mongodb" => mongodb::measure(setup, &mut figures).await?,
         "postgres" => postgres::measure(setup, &mut figures).await?,
+        "monitor" => monitor::measure(setup, &mut figures).await?,
         "footprint" => footprint::measure(setup, &mut figures).await?,
         _ => peers::measure(setup, &mut figures).await?,
     }

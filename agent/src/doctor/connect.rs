@@ -28,7 +28,11 @@ pub(super) async fn examine(settings: Option<&Settings>) -> Vec<Finding> {
     let mut all = match in_time(client.connectors()).await {
         Ok(Ok(live)) => connectors(settings, &live),
         Ok(Err(error)) => {
-            vec![Finding::bad(what, error.chain(), error.hint().unwrap_or("check `connectors.url` and the network to it"))]
+            vec![Finding::bad(
+                what,
+                error.chain(),
+                error.hint().unwrap_or("check `connectors.url` and the network to it"),
+            )]
         }
         Err(late) => vec![Finding::bad(what, late, "check `connectors.url` and the network to it")],
     };

@@ -22,7 +22,11 @@ pub(super) async fn target(what: String, config: &TargetConfig) -> Vec<Finding> 
 }
 
 fn refused(what: String, error: &TargetError) -> Vec<Finding> {
-    vec![Finding::bad(what, chain(error), "check the `uri`, the login, `tls`, and that the server can be reached from here")]
+    vec![Finding::bad(
+        what,
+        chain(error),
+        "check the `uri`, the login, `tls`, and that the server can be reached from here",
+    )]
 }
 
 async fn postgresql(what: String, settings: &postgres::Settings) -> Vec<Finding> {
@@ -78,7 +82,9 @@ async fn mongodb(what: String, settings: &mongodb::Settings) -> Vec<Finding> {
     let after_ms = now_ms();
     let hello = match hello {
         Ok(Ok(hello)) => hello,
-        Ok(Err(error)) => return vec![Finding::bad(what, error.kind.to_string(), "see what the server's log says of it")],
+        Ok(Err(error)) => {
+            return vec![Finding::bad(what, error.kind.to_string(), "see what the server's log says of it")];
+        }
         Err(late) => return vec![Finding::bad(what, late, "check the `uri` and the network to it")],
     };
     let set = hello.get_str("setName").map(|name| format!("replica set {name}"));

@@ -179,7 +179,10 @@ fn what_a_rule_finds_is_kept_told_once_and_told_the_end_of_over_a_restart() {
     eventually("its end is told", || (statuses(&taken) == ["firing", "resolved"]).then_some(()));
     let ids: Vec<String> = taken.lock().unwrap().iter().map(|(_, id)| id.clone()).collect();
     assert_eq!(ids[0], ids[1]);
-    assert_eq!(monitor.view().channels().unwrap()["channels"][0], json!({"name": "ops", "waiting": 0, "last_error": null}));
+    assert_eq!(
+        monitor.view().channels().unwrap()["channels"][0],
+        json!({"name": "ops", "waiting": 0, "last_error": null})
+    );
 
     // The series are there, by the second and by the step; and the rule finds the same in them.
     let series = monitor.view().series("pipeline/shop", Some("events_per_second"), begun_ms, true).unwrap();
@@ -294,9 +297,18 @@ fn what_cannot_work_is_refused_with_the_place() {
         (json!({"channels": [{"name": "a b", "plugin": "webhook"}]}), "channels[0].name"),
         (json!({"channels": [{"name": "a", "plugin": "webhook", "fallback": "b"}]}), "channels[0].fallback"),
         (json!({"channels": [{"name": "a", "plugin": "webhook", "fallback": "a"}]}), "channels[0].fallback"),
-        (json!({"channels": [{"name": "a", "plugin": "webhook"}, {"name": "a", "plugin": "webhook"}]}), "channels[1].name"),
-        (json!({"channels": [{"name": "a", "plugin": "webhook", "grants": {"http": ["example.org"]}}]}), "channels[0].grants.http[0]"),
-        (json!({"channels": [{"name": "a", "plugin": "email", "grants": {"mail": ["me"]}}]}), "channels[0].grants.mail[0]"),
+        (
+            json!({"channels": [{"name": "a", "plugin": "webhook"}, {"name": "a", "plugin": "webhook"}]}),
+            "channels[1].name",
+        ),
+        (
+            json!({"channels": [{"name": "a", "plugin": "webhook", "grants": {"http": ["example.org"]}}]}),
+            "channels[0].grants.http[0]",
+        ),
+        (
+            json!({"channels": [{"name": "a", "plugin": "email", "grants": {"mail": ["me"]}}]}),
+            "channels[0].grants.mail[0]",
+        ),
         (json!({"routes": [{"channels": ["nobody"]}]}), "routes[0].channels"),
         (json!({"evaluate": "500ms"}), "evaluate"),
         (json!({"sample": "5s", "evaluate": "2s"}), "evaluate"),
@@ -310,7 +322,11 @@ fn what_cannot_work_is_refused_with_the_place() {
     ] {
         let raw = serde_json::from_value(config.clone()).unwrap();
         let Err(wrong) = MonitorConfig::new(&raw) else { panic!("{config} is taken") };
-        assert!(wrong.iter().any(|one| one.path == expect), "{config}: {:?}", wrong.iter().map(|one| &one.path).collect::<Vec<_>>());
+        assert!(
+            wrong.iter().any(|one| one.path == expect),
+            "{config}: {:?}",
+            wrong.iter().map(|one| &one.path).collect::<Vec<_>>()
+        );
     }
 }
 

@@ -298,6 +298,7 @@ impl<W: World> Instance<W> {
         };
         if let Some(metrics) = &self.plugin.setup.services.metrics {
             metrics.called(word, begun.elapsed(), trap.map(|trap| trap.cause));
+            metrics.memory(self.memory());
         }
         if let Some(trap) = trap {
             let cause = trap.cause.as_str();

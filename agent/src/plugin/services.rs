@@ -29,6 +29,10 @@ pub trait MetricSink: Send + Sync {
     fn called(&self, outcome: &'static str, took: Duration, trap: Option<TrapCause>) {
         let _ = (outcome, took, trap);
     }
+    /// How much linear memory the instance has, bytes.
+    fn memory(&self, bytes: usize) {
+        let _ = bytes;
+    }
 }
 
 /// Takes the log lines of a plugin instead of the agent's log.

@@ -165,6 +165,10 @@ impl MetricSink for PluginMeter {
         self.instruments.inner.custom.observations.record(value, &self.custom(name));
     }
 
+    fn memory(&self, bytes: usize) {
+        self.memory_bytes(bytes as u64);
+    }
+
     fn called(&self, outcome: &'static str, took: Duration, trap: Option<TrapCause>) {
         self.call(outcome, took);
         if let Some(cause) = trap {
