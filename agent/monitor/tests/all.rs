@@ -2,6 +2,8 @@
 //! What needs Prometheus fails where it is not: `./x test` starts it.
 
 #[cfg(test)]
+mod action;
+#[cfg(test)]
 mod dashboards;
 #[cfg(test)]
 mod double;
