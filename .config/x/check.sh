@@ -31,11 +31,24 @@ check_deny() {
     fi
 }
 
+# Grafana's schema comes as a package of types for TypeScript, kept below target/.
+check_dashboards() {
+    local work=$root/target/dashboards source=$root/.config/x/dashboards
+    want npm has npm
+    install_missing
+    mkdir -p "$work"
+    if ! cmp -s "$source/package-lock.json" "$work/package-lock.json" || [ ! -d "$work/node_modules" ]; then
+        cp "$source/package.json" "$source/package-lock.json" "$work"
+        npm ci --prefix "$work" --ignore-scripts --no-audit --no-fund --silent
+    fi
+    (cd "$work" && node "$source/check.mjs" "$root/docs/dashboards/database-migration-monitoring.json")
+}
+
 run_check() {
     local part failed=()
-    [ $# -gt 0 ] || set -- fmt scripts clippy fuzz doc deny
+    [ $# -gt 0 ] || set -- fmt scripts clippy fuzz doc dashboards deny
     for part in "$@"; do
-        declare -F "check_$part" >/dev/null || die "no part \"$part\"; there are: fmt scripts clippy fuzz doc deny"
+        declare -F "check_$part" >/dev/null || die "no part \"$part\"; there are: fmt scripts clippy fuzz doc dashboards deny"
     done
     for part in "$@"; do
         say "check $part"

@@ -11,6 +11,7 @@
 //!
 //! Time is handed in as milliseconds since 1970; nothing here asks a clock but what waits on purpose.
 
+pub mod ask;
 pub mod dashboards;
 pub mod delivery;
 pub mod gate;

@@ -8,9 +8,11 @@ pub mod alerts;
 mod around;
 pub mod config;
 pub mod connectors;
+pub mod dashboards;
 pub mod dead_letters;
 pub mod demo;
 pub mod doctor;
+pub mod gate;
 pub mod migrate;
 pub mod observe;
 mod orders;
@@ -73,10 +75,14 @@ pub struct Cli {
 pub enum Command {
     /// List incidents, try channels
     Alerts(alerts::AlertsArgs),
+    /// Say whether it is safe to cut over: lag, rows, dead letters, errors, anomalies
+    Check(Box<whimbrel_monitor::gate::args::CheckArgs>),
     /// Check a configuration file, print its schema or an example
     Config(config::ConfigArgs),
     /// Show and change Debezium connectors in Kafka Connect
     Connectors(connectors::ConnectorsArgs),
+    /// Render Grafana's dashboard and Prometheus's alert rules, bring the dashboard to Grafana
+    Dashboards(whimbrel_monitor::dashboards::args::DashboardsArgs),
     /// List, show and re-drive records that could not be applied
     DeadLetters(dead_letters::DeadLettersArgs),
     /// See the agent at work, without any server, and have it proven
@@ -95,6 +101,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Silence incidents, announce phases that explain them
     Silence(silence::SilenceArgs),
+    /// Note where a migration begins, for `check`
+    Start(whimbrel_monitor::gate::args::StartArgs),
     /// Print version and build facts
     Version,
 }
@@ -126,6 +134,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Alerts(args) => alerts::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Rules(args) => rules::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Silence(args) => silence::run(&args, &mut std::io::stdout()),
+        Command::Check(args) => gate::check(&args),
+        Command::Dashboards(args) => dashboards::run(&args),
+        Command::Start(args) => gate::start(&args),
         Command::Config(args) => config::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::DeadLetters(args) => dead_letters::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Doctor(args) => doctor::run(&args, &mut std::io::stdout(), &mut std::io::stderr()),

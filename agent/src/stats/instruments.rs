@@ -252,7 +252,7 @@ impl Level {
             Self::PipelineInfo => (
                 "cdc_pipeline_info",
                 "Facts about the pipeline; always 1.",
-                &["pipeline", "source", "target", "group"],
+                &["pipeline", "source", "target", "group", "migration_id"],
                 Join::Largest,
             ),
             Self::PluginMemory => {
@@ -784,6 +784,7 @@ fn observer_level(observer: &Observer, level: Level, now_ms: i64, values: &mut V
                 Label::from(observer.source_kind()),
                 Label::from(observer.target_kind()),
                 Label::Name(observer.consumer_group()),
+                Label::Name(observer.migration()),
             ],
             1.0,
         )),
