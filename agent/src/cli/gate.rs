@@ -23,8 +23,8 @@ use crate::runtime::tls;
 pub fn start(args: &StartArgs) -> anyhow::Result<Exit> {
     let runtime = runtime()?;
     ended(agent(args.source.config.as_deref()).and_then(|agent| {
-        let started = gate::start(args, agent.as_deref(), &variable, &mut io::stdout(), &mut io::stderr());
-        runtime.block_on(started)
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        runtime.block_on(gate::start(args, agent.as_deref(), &variable, &mut out, &mut err))
     }))
 }
 

@@ -66,7 +66,15 @@ impl Judge {
     /// What the agent sees without a rule: pauses, failures, and its own troubles.
     fn own(&self, failed: Vec<Finding>, scopes: &mut Vec<String>, now_ms: i64) {
         let waiting = self.shared.try_store("read", |store| store.waiting()).unwrap_or_default();
-        let seen = own::look(&self.shared.instruments, &waiting, failed);
+        let steps = own::steps_of_standing(self.shared.step);
+        let stands = |scope: &str| {
+            let recorder = self.shared.recorder();
+            let window = recorder.window(scope);
+            let running = window.iter().find(|series| &*series.key.name == "running");
+            let newest = running.map(|series| series.points.iter().rev().take(steps));
+            newest.is_some_and(|newest| newest.len() >= steps && newest.into_iter().all(|point| point.value < 0.5))
+        };
+        let seen = own::look(&self.shared.instruments, stands, &waiting, failed);
         let mut board = self.shared.board();
         for (scope, findings) in seen.findings {
             board.book.evaluated(own::RULE, &scope, findings, now_ms);

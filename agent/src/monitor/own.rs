@@ -2,6 +2,7 @@
 //! do not get through; and the phases in which some trouble is to be expected.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use whimbrel_monitor::incident::{Finding, Pattern, Phase, Severity};
 
@@ -11,6 +12,8 @@ use crate::stats::{Instruments, PipelineState};
 pub(super) const RULE: &str = "whimbrel";
 /// The scope of what concerns the agent itself.
 const AGENT: &str = "agent";
+/// A pipeline may be starting or waiting for so long before somebody should know.
+const STANDING: Duration = Duration::from_secs(300);
 /// A pipeline may retry for so long before somebody should know.
 const RETRYING_MS: i64 = 300_000;
 /// What is to be expected of a pipeline that is paused.
@@ -26,8 +29,18 @@ pub(super) struct Seen {
     pub(super) phases: Vec<Phase>,
 }
 
-/// Looks around. `waiting` is what is queued for channels, with the last error; `failed` what rules could not do.
-pub(super) fn look(instruments: &Instruments, waiting: &[(String, u64, Option<String>)], failed: Vec<Finding>) -> Seen {
+/// How many steps make the time after which somebody should know that a pipeline does not run.
+pub(super) fn steps_of_standing(step: Duration) -> usize {
+    usize::try_from(STANDING.as_millis() / step.as_millis().max(1)).unwrap_or(usize::MAX).max(3)
+}
+
+/// Looks around. `stands` says whether a pipeline has not run for long. `waiting` is what is queued for channels, with the last error; `failed` what rules could not do.
+pub(super) fn look(
+    instruments: &Instruments,
+    stands: impl Fn(&str) -> bool,
+    waiting: &[(String, u64, Option<String>)],
+    failed: Vec<Finding>,
+) -> Seen {
     let mut seen = Seen { findings: BTreeMap::from([(AGENT.to_owned(), failed)]), phases: Vec::new() };
     let now_ms = instruments.now_ms();
     let mut pipelines: Vec<(String, String)> = Vec::new();
@@ -35,7 +48,7 @@ pub(super) fn look(instruments: &Instruments, waiting: &[(String, u64, Option<St
         let status = observer.status();
         let scope = format!("pipeline/{}", status.pipeline);
         let found = seen.findings.entry(scope.clone()).or_default();
-        found.extend(pipeline(&status.pipeline, &status.state, now_ms));
+        found.extend(pipeline(&status.pipeline, &status.state, stands(&scope), now_ms));
         if matches!(status.state, PipelineState::Paused { .. }) {
             seen.phases.push(phase("paused", &scope, &BY_A_PAUSE));
         }
@@ -84,7 +97,7 @@ pub(super) fn look(instruments: &Instruments, waiting: &[(String, u64, Option<St
     seen
 }
 
-fn pipeline(name: &str, state: &PipelineState, now_ms: i64) -> Option<Finding> {
+fn pipeline(name: &str, state: &PipelineState, stands: bool, now_ms: i64) -> Option<Finding> {
     match state {
         PipelineState::Paused { why, remedy } => Some(Finding {
             detail: why.clone(),
@@ -99,6 +112,16 @@ fn pipeline(name: &str, state: &PipelineState, now_ms: i64) -> Option<Finding> {
                 Severity::Warning,
                 format!("pipeline {name} tries again and again"),
                 "see whether the part named in the details is reachable; the pipeline goes on by itself then",
+            )
+        }),
+        PipelineState::Starting | PipelineState::Waiting { .. } if stands => Some(Finding {
+            detail: state.unready().unwrap_or_default(),
+            ..finding(
+                "not_running",
+                "not_running",
+                Severity::Warning,
+                format!("pipeline {name} does not run"),
+                "`whimbrel doctor --config FILE` looks at all that it depends on",
             )
         }),
         _ => None,
