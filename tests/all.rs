@@ -15,6 +15,8 @@ mod faults;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod monitor;
+#[cfg(test)]
 mod observability;
 #[cfg(test)]
 mod secure;
