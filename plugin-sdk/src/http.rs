@@ -138,19 +138,32 @@ impl Response {
     }
 
     /// The answer when its status is 2xx, and otherwise a failure that says whether the same may succeed later. The body is
-    /// not repeated: it may echo what the request held.
+    /// not repeated: it may echo what the request held. For how many seconds the server wants to be left alone (`Retry-After`,
+    /// RFC 9110, 10.2.3) is said in the message; a date there is not, and when it is tried again is the agent's matter.
     ///
     /// ```
     /// # use whimbrel_plugin::http::Response;
     /// assert!(Response::new(202).accepted().is_ok());
     /// assert!(Response::new(429).accepted().unwrap_err().retryable);
     /// assert!(!Response::new(400).accepted().unwrap_err().retryable);
+    ///
+    /// let headers = vec![("retry-after".to_owned(), "30".to_owned())];
+    /// let busy = Response { headers, ..Response::new(429) }.accepted().unwrap_err();
+    /// assert_eq!(busy.message, "the server answered with 429: retry after 30 s");
     /// ```
     ///
     /// # Errors
     /// [`Failure::status`], when the status is not 2xx.
     pub fn accepted(self) -> Result<Self, Failure> {
-        if self.is_success() { Ok(self) } else { Err(Failure::status(self.status)) }
+        if self.is_success() {
+            return Ok(self);
+        }
+        let mut failure = Failure::status(self.status);
+        let named = self.header("retry-after").and_then(|seconds| seconds.trim().parse::<u32>().ok());
+        if let Some(seconds) = named.filter(|_| failure.retryable) {
+            failure.message.push_str(&format!(": retry after {seconds} s"));
+        }
+        Err(failure)
     }
 
     /// The first header of this name, letter case aside.
@@ -177,5 +190,28 @@ impl Response {
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_seconds_after_which_it_may_succeed_are_told() {
+        for (status, header, told) in [
+            (429, "30", "the server answered with 429: retry after 30 s"),
+            (503, " 120 ", "the server answered with 503: retry after 120 s"),
+            (429, "Wed, 21 Oct 2026 07:28:00 GMT", "the server answered with 429"),
+            (429, "whimbrel-secret", "the server answered with 429"),
+            (429, "-1", "the server answered with 429"),
+            (429, "99999999999", "the server answered with 429"),
+            (400, "30", "the server answered with 400"),
+        ] {
+            let headers = vec![("Retry-After".to_owned(), header.to_owned())];
+            let failure = Response { headers, ..Response::new(status) }.accepted().unwrap_err();
+            assert_eq!(failure.message, told, "{header}");
+            assert_eq!(failure.retryable, status != 400, "{status}");
+        }
     }
 }

@@ -201,6 +201,23 @@ pub fn fact(value: &Value) -> String {
     }
 }
 
+/// 32 hexadecimal digits that stand for a text: the same in every version, another for another text. FNV-1a of 128 bits, which
+/// guards against accidents and not against people who look for two texts with the same.
+///
+/// ```
+/// use whimbrel_plugin::notice::fingerprint;
+///
+/// assert_eq!(fingerprint("a"), "d228cb696f1a8caf78912b704e4a8964");
+/// assert_ne!(fingerprint("a"), fingerprint("b"));
+/// ```
+#[must_use]
+pub fn fingerprint(text: &str) -> String {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = text.bytes().fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    format!("{hash:032x}")
+}
+
 /// A time in milliseconds since 1970 as RFC 3339 has it, in UTC. Times outside the years 1 to 9999 become the first or last
 /// moment of those.
 ///

@@ -98,7 +98,7 @@ async fn an_alertmanager_holds_what_fires() {
         "name": "am",
         "plugin": "alertmanager",
         "config": {"url": url, "labels": {"team": team}},
-        "grants": {"http": [url], "private_addresses": true, "clock": true},
+        "grants": {"http": [url], "private_addresses": true, "clock": true, "state": "64KiB"},
     }]});
     let output = tried(directory.path(), &monitor, "am");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));

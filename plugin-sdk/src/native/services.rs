@@ -14,6 +14,7 @@ use crate::mail::Mail;
 #[derive(Debug, Default)]
 pub(crate) struct Bench {
     pub(crate) now_ms: i64,
+    pub(crate) request_ms: i64,
     pub(crate) lines: Vec<(Level, String)>,
     pub(crate) state: BTreeMap<String, Vec<u8>>,
     pub(crate) counters: BTreeMap<String, f64>,
@@ -80,6 +81,7 @@ pub(crate) fn now_ms(services: &Services) -> i64 {
 pub(crate) fn send(services: &Services, request: &Request) -> Result<Response, Failure> {
     let mut bench = services.0.borrow_mut();
     bench.requests.push(request.clone());
+    bench.now_ms = bench.now_ms.saturating_add(bench.request_ms);
     bench
         .answers
         .pop_front()

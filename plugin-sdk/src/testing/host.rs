@@ -60,6 +60,20 @@ impl TestHost {
         self.with(|bench| bench.now_ms = now_ms)
     }
 
+    /// The same host, whose clock goes on by so much with every request: for plugins that mind their time.
+    ///
+    /// ```
+    /// # use whimbrel_plugin::http::Request;
+    /// # use whimbrel_plugin::testing::TestHost;
+    /// let cx = TestHost::new().at(1_000).request_takes_ms(2_000).channel_context();
+    /// let _no_answer = cx.send(&Request::post("https://chat.example.org/"));
+    /// assert_eq!(cx.now_ms(), 3_000);
+    /// ```
+    #[must_use]
+    pub fn request_takes_ms(self, request_ms: i64) -> Self {
+        self.with(|bench| bench.request_ms = request_ms)
+    }
+
     /// The same host, keeping this.
     ///
     /// ```

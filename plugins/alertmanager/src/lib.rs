@@ -2,6 +2,7 @@
 //! over when its end has come, so one that goes on is given an end far enough ahead to be told again before.
 
 mod alert;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,8 @@ use whimbrel_plugin::http::Request;
 use whimbrel_plugin::json::Json;
 use whimbrel_plugin::notice::line;
 use whimbrel_plugin::prelude::*;
+
+use told::Told;
 
 /// Hands alerts to a Prometheus Alertmanager.
 #[derive(Config)]
@@ -22,13 +25,7 @@ pub struct Alertmanager {
     /// `repeat`.
     #[config(default = 600_u32)]
     expires_minutes: u32,
-    /// As how bad an alert was told last. Its severity is a label, and another label makes it another alert there.
-    #[config(skip)]
-    told: BTreeMap<String, Severity>,
 }
-
-/// Most alerts whose severity is remembered; of one that is forgotten, a former severity ends when it expires.
-const REMEMBERED: usize = 10_000;
 
 #[channel(description = "Hands alerts to a Prometheus Alertmanager", secrets = [])]
 impl Channel for Alertmanager {
@@ -59,6 +56,7 @@ impl Channel for Alertmanager {
         if alerts.is_empty() {
             return Ok(());
         }
+        let mut told = Told::kept(cx);
         let now_ms = cx.now_ms();
         let ends_ms = now_ms.saturating_add(i64::from(self.expires_minutes).saturating_mul(60_000));
         let mut posted = Vec::with_capacity(alerts.len());
@@ -68,18 +66,15 @@ impl Channel for Alertmanager {
                 Status::Resolved => alert.until_ms.unwrap_or(now_ms),
             };
             posted.push(alert::of(alert, alert.severity, now_ms, end_ms, &self.labels));
-            let former = self.told.get(&alert.id).filter(|former| **former != alert.severity);
-            posted.extend(former.map(|former| alert::of(alert, *former, now_ms, end_ms.min(now_ms), &self.labels)));
+            let former = told.former(alert);
+            posted.extend(former.map(|former| alert::of(alert, former, now_ms, end_ms.min(now_ms), &self.labels)));
         }
         let url = format!("{}/api/v2/alerts", self.url.trim_end_matches('/'));
         cx.send(&Request::post(url).json(Json::List(posted).to_string()))?.accepted()?;
         for alert in alerts {
-            if alert.status == Status::Resolved {
-                self.told.remove(&alert.id);
-            } else if self.told.len() < REMEMBERED || self.told.contains_key(&alert.id) {
-                self.told.insert(alert.id.clone(), alert.severity);
-            }
+            told.tell(alert);
         }
+        told.keep(cx);
         Ok(())
     }
 }

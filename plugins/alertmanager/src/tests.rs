@@ -145,6 +145,62 @@ fn when_it_gets_worse_the_former_alert_ends() {
     );
 }
 
+/// A fresh instance each time, as after a recycling, a trap or a restart of the agent: nothing is left but what the agent keeps.
+fn deliver_anew(alerts: &[Alert], host: &TestHost) -> Vec<(String, bool)> {
+    started(CONFIG).unwrap().deliver(alerts, &host.channel_context()).unwrap();
+    let over = |alert: &Json| text(alert, "endsAt") <= whimbrel_plugin::notice::rfc3339(NOW).as_str();
+    let posted = posted(host).pop().unwrap_or_default();
+    for alert in &posted {
+        assert_eq!(check(alert), Ok(()));
+    }
+    posted.iter().map(|alert| (label(alert, "severity").to_owned(), over(alert))).collect()
+}
+
+#[test]
+fn another_instance_ends_the_alert_with_the_former_severity_too() {
+    let (warning, critical) = ("warning".to_owned(), "critical".to_owned());
+    for id in ["8f2c", "critical 8f2c", "a\nb", "a\r\nwarning b", "a\u{2028}b", &"é".repeat(500)] {
+        let host = host(&[200, 200, 200, 200]);
+        let alert = |severity, status| [Alert { id: id.to_owned(), severity, status, ..Alert::sample() }];
+        let told = [
+            (Severity::Warning, Status::Firing),
+            (Severity::Critical, Status::Acknowledged),
+            (Severity::Critical, Status::Firing),
+            (Severity::Warning, Status::Resolved),
+        ]
+        .map(|(severity, status)| deliver_anew(&alert(severity, status), &host));
+        let expected = [
+            vec![(warning.clone(), false)],
+            vec![(critical.clone(), false), (warning.clone(), true)],
+            vec![(critical.clone(), false)],
+            vec![(warning.clone(), true), (critical.clone(), true)],
+        ];
+        assert_eq!(told, expected, "{id:?}");
+        assert_eq!(host.kept("told").as_deref(), Some(&b""[..]), "what is over is forgotten");
+    }
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_the_alerts_told_last_are_in_it() {
+    let host = host(&[200, 200, 200]);
+    let alerts = |severity, ids: std::ops::Range<u32>| -> Vec<Alert> {
+        ids.map(|id| Alert { id: format!("{id:016x}"), severity, ..Alert::sample() }).collect()
+    };
+    deliver_anew(&alerts(Severity::Warning, 0..3_000), &host);
+    let kept = host.kept("told").unwrap().len();
+    assert!((59_000..=60_000).contains(&kept), "{kept} bytes");
+    assert_eq!(deliver_anew(&alerts(Severity::Critical, 2_900..3_000), &host).len(), 200);
+    assert_eq!(deliver_anew(&alerts(Severity::Critical, 0..100), &host).len(), 100);
+}
+
+#[test]
+fn what_was_kept_and_cannot_be_read_is_left_out() {
+    let host = host(&[200]).state("told", b"\xff\n\nsevere 8f2c\nwarning\ncritical sample\n");
+    let over = ("critical".to_owned(), true);
+    assert_eq!(deliver_anew(&[Alert::sample()], &host), [("warning".to_owned(), false), over]);
+    assert_eq!(host.kept("told").as_deref(), Some(&b"warning sample\n"[..]));
+}
+
 #[test]
 fn an_alert_never_begins_after_its_end() {
     for (status, since_ms, until_ms) in [

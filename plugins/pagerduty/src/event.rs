@@ -1,7 +1,7 @@
 //! An event in PagerDuty's common event format (PD-CEF), within the limits of the Events API v2.
 
 use whimbrel_plugin::json::Json;
-use whimbrel_plugin::notice::{fact, line, plain, rfc3339, shortened};
+use whimbrel_plugin::notice::{fact, fingerprint, line, plain, rfc3339, shortened};
 use whimbrel_plugin::prelude::*;
 
 /// Longest summary, as documented.
@@ -38,10 +38,14 @@ pub(crate) fn of(alert: &Alert, group: Option<&str>) -> Json {
     Json::object(event)
 }
 
-/// Ids are short; of one that is not, the end is kept, where ids differ.
+/// Ids are short; of one that is not, the beginning is kept for people, and a fingerprint of the whole tells it from others.
 fn key(id: &str) -> String {
-    let beyond = id.chars().count().saturating_sub(KEY);
-    id.chars().skip(beyond).collect()
+    if id.chars().count() <= KEY {
+        return id.to_owned();
+    }
+    let fingerprint = fingerprint(id);
+    let begin: String = id.chars().take(KEY - 1 - fingerprint.len()).collect();
+    format!("{begin}-{fingerprint}")
 }
 
 fn payload(alert: &Alert, group: Option<&str>) -> Json {

@@ -17,10 +17,18 @@ pub struct PagerDuty {
     url: String,
     /// The logical group of the events, such as `shop`.
     group: Option<String>,
-    /// What was accepted of a notification that could not be told whole and comes again.
+    /// The events of a notification that could not be told whole and comes again which need not be sent again: they were
+    /// accepted, or refused for good. Not for the agent to keep, which forgets what a call writes that fails.
     #[config(skip)]
-    accepted: Vec<String>,
+    settled: Vec<String>,
+    /// Why the first of them was refused.
+    #[config(skip)]
+    refused: Option<Failure>,
 }
+
+/// After so long no further event is begun, so that the call ends well within the 30 s it has, and the next one goes on where
+/// this one stopped. Half of them are left to the event that is under way.
+const LONGEST_MS: u64 = 15_000;
 
 /// The name of the secret that is the integration's key.
 const ROUTING_KEY: &str = "routing_key";
@@ -48,28 +56,44 @@ impl Channel for PagerDuty {
             })
             .collect();
         // Another notification than the one that was interrupted: nothing of it is told yet.
-        if !self.accepted.iter().all(|text| events.iter().any(|(_, known)| known == text)) {
-            self.accepted.clear();
+        if !self.settled.iter().all(|text| events.iter().any(|(_, known)| known == text)) {
+            self.forget();
         }
-        let mut refused = None;
+        let begun_ms = cx.now_ms();
+        let (all, mut sent) = (events.len(), 0);
         for (event, text) in events {
-            if self.accepted.contains(&text) {
+            if self.settled.contains(&text) {
                 continue;
             }
+            // Each call sends at least one, however slow they are; a clock that was set back is no reason to go on for ever.
+            if sent > 0 && cx.now_ms().abs_diff(begun_ms) >= LONGEST_MS {
+                let settled = self.settled.len();
+                return Err(Failure::retryable(
+                    "timeout",
+                    format!("{settled} of {all} events sent; the others follow"),
+                ));
+            }
             match self.send(event, cx) {
-                Ok(()) => self.accepted.push(text),
-                // The rest would fail the same way; what was accepted is not sent again with it.
+                Ok(()) => {}
+                // The rest would fail the same way; what is settled is not sent again with it.
                 Err(failure) if failure.retryable => return Err(failure),
                 // One event that is refused must not keep the others back.
-                Err(failure) => refused = Some(refused.unwrap_or(failure)),
+                Err(failure) => self.refused = Some(self.refused.take().unwrap_or(failure)),
             }
+            self.settled.push(text);
+            sent += 1;
         }
-        self.accepted.clear();
-        refused.map_or(Ok(()), Err)
+        self.forget().map_or(Ok(()), Err)
     }
 }
 
 impl PagerDuty {
+    /// The notification is over, or is another one. Gives why one of its events was refused.
+    fn forget(&mut self) -> Option<Failure> {
+        self.settled.clear();
+        self.refused.take()
+    }
+
     fn send(&self, mut event: Json, cx: &ChannelContext) -> Result<(), Failure> {
         if let Json::Object(members) = &mut event {
             members.insert(0, ("routing_key".to_owned(), cx.secret(ROUTING_KEY)?.into()));

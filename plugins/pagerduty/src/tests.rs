@@ -195,6 +195,78 @@ fn an_event_that_is_refused_does_not_keep_back_the_others() {
     assert_eq!((failure.retryable, keys(&host)), (false, vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]));
 }
 
+/// Has alerts delivered again and again until that is over. Gives how it ended, how long each call took, and what was said of
+/// those that were not the last.
+fn persist(alerts: &[Alert], host: &TestHost) -> (Result<(), Failure>, Vec<i64>, Vec<String>) {
+    let mut plugin = started("{}").unwrap();
+    let (mut took_ms, mut said) = (Vec::new(), Vec::new());
+    loop {
+        let cx = host.channel_context();
+        let begun_ms = cx.now_ms();
+        let outcome = plugin.deliver(alerts, &cx);
+        took_ms.push(cx.now_ms() - begun_ms);
+        match outcome {
+            Err(failure) if failure.retryable && took_ms.len() < 100 => said.push(failure.to_string()),
+            outcome => return (outcome, took_ms, said),
+        }
+    }
+}
+
+#[test]
+fn a_call_ends_in_time_and_the_next_one_goes_on_however_slow_the_service_is() {
+    let ids: Vec<String> = (0..20).map(|number| format!("incident {number}")).collect();
+    let alerts = named(&ids.iter().map(String::as_str).collect::<Vec<&str>>());
+    for (request_ms, calls_ms) in [
+        (100, vec![2_000]),
+        (2_000, vec![16_000, 16_000, 8_000]),
+        (20_000, vec![20_000; 20]),
+        // A clock that is set back all the time.
+        (-4_000, vec![-16_000; 5]),
+    ] {
+        for status in [202, 400] {
+            let host = host(&[status; 20]).at(1_700_000_600_000).request_takes_ms(request_ms);
+            let (outcome, took_ms, said) = persist(&alerts, &host);
+            assert_eq!(outcome.is_ok(), status == 202, "{request_ms} ms, {status}: {outcome:?}");
+            assert_eq!((keys(&host), took_ms), (ids.clone(), calls_ms.clone()), "{request_ms} ms, {status}");
+            if request_ms == 2_000 {
+                let first = "timeout: 8 of 20 events sent; the others follow";
+                assert_eq!(said, [first, "timeout: 16 of 20 events sent; the others follow"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_that_was_refused_is_not_sent_again_and_told_at_the_end() {
+    let host = host(&[400, 503, 202, 403]);
+    let mut plugin = started("{}").unwrap();
+    let alerts = named(&["a", "b", "c"]);
+    assert!(plugin.deliver(&alerts, &host.channel_context()).unwrap_err().retryable);
+    let failure = plugin.deliver(&alerts, &host.channel_context()).unwrap_err();
+    assert_eq!((failure.retryable, keys(&host)), (false, ["a", "b", "b", "c"].map(str::to_owned).to_vec()));
+    assert!(failure.message.starts_with("the server answered with 400"), "the first is told: {failure}");
+
+    // Another notification has nothing to do with it.
+    let host = self::host(&[400, 503, 202]);
+    assert!(plugin.deliver(&alerts, &host.channel_context()).unwrap_err().retryable);
+    assert_eq!(plugin.deliver(&named(&["d"]), &host.channel_context()), Ok(()));
+}
+
+#[test]
+fn ids_that_are_too_long_for_a_key_have_keys_of_their_own() {
+    let long = |begin: &str, end: &str| format!("{begin}{}{end}", "é".repeat(260));
+    let ids =
+        [long("a", ""), long("b", ""), long("", "a"), long("", "b"), "é".repeat(255), "é".repeat(256), "é".repeat(257)];
+    let host = host(&[202; 7]);
+    let alerts = named(&ids.each_ref().map(String::as_str));
+    started("{}").unwrap().deliver(&alerts, &host.channel_context()).unwrap();
+    let keys = keys(&host);
+    let others: std::collections::BTreeSet<&String> = keys.iter().collect();
+    assert_eq!(others.len(), ids.len(), "two share a key: {keys:?}");
+    assert!(keys.iter().all(|key| key.chars().count() == 255));
+    assert_eq!((&keys[4], keys[0].starts_with("aééé")), (&ids[4], true), "what fits is left as it is");
+}
+
 #[test]
 fn nothing_to_tell_is_not_told() {
     let host = host(&[]);
@@ -225,7 +297,7 @@ fn configurations_that_mean_nothing_are_refused() {
         (r#"{"url": "events.pagerduty.com"}"#, "config: url: must begin with https:// or http://"),
         (r#"{"group": ""}"#, "config: group: write one line, or leave it out"),
         (r#"{"group": "a\nb"}"#, "config: group: write one line, or leave it out"),
-        (r#"{"accepted": []}"#, "unknown option `accepted`, expected one of `url`, `group`"),
+        (r#"{"settled": []}"#, "unknown option `settled`, expected one of `url`, `group`"),
     ] {
         assert_eq!(started(config).err().as_deref(), Some(message), "{config}");
     }

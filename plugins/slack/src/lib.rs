@@ -48,18 +48,18 @@ impl Channel for Slack {
 
     fn deliver(&mut self, alerts: &[Alert], cx: &ChannelContext) -> Result<(), Failure> {
         let Some(message) = message::of(alerts, self.mention.as_deref(), self.most) else { return Ok(()) };
-        let answer = cx.send(&Request::post(cx.secret(URL)?).json(message.to_string()))?;
-        if answer.is_success() { Ok(()) } else { Err(refusal(&answer)) }
+        accepted(cx.send(&Request::post(cx.secret(URL)?).json(message.to_string()))?)
     }
 }
 
-fn refusal(answer: &Response) -> Failure {
-    let mut failure = Failure::status(answer.status);
+fn accepted(answer: Response) -> Result<(), Failure> {
     let text = answer.text();
-    if let Some((word, reason)) = REFUSALS.iter().find(|(word, _)| *word == text.trim()) {
-        failure.message = format!("{}: {word}, {reason}", failure.message);
-    }
-    failure
+    answer.accepted().map(drop).map_err(|mut failure| {
+        if let Some((word, reason)) = REFUSALS.iter().find(|(word, _)| *word == text.trim()) {
+            failure.message = format!("{}: {word}, {reason}", failure.message);
+        }
+        failure
+    })
 }
 
 #[cfg(test)]

@@ -215,6 +215,10 @@ fn a_status_decides_whether_it_is_tried_again_and_only_known_words_are_repeated(
         let failure = started("{}").unwrap().deliver(&[Alert::sample()], &host.channel_context()).unwrap_err();
         assert_eq!((failure.retryable, failure.message.as_str()), (retryable, message));
     }
+    let headers = vec![("Retry-After".to_owned(), "30".to_owned())];
+    let host = TestHost::new().secret(URL).answering(Response { headers, ..Response::new(429) });
+    let failure = started("{}").unwrap().deliver(&[Alert::sample()], &host.channel_context()).unwrap_err();
+    assert_eq!(failure, Failure::retryable("status", "the server answered with 429: retry after 30 s"));
     let host = TestHost::new().secret(URL).refusing(Failure::retryable("timeout", "no answer"));
     assert!(started("{}").unwrap().deliver(&[Alert::sample()], &host.channel_context()).unwrap_err().retryable);
 }

@@ -1,7 +1,7 @@
 //! What placeholders stand for: fields of one alert, and of the group it came in.
 
 use whimbrel_plugin::json::Json;
-use whimbrel_plugin::notice::{headline, rfc3339, standing};
+use whimbrel_plugin::notice::{fingerprint, headline, rfc3339, standing};
 use whimbrel_plugin::prelude::*;
 
 /// A field of an alert.
@@ -65,18 +65,12 @@ fn attributes(alert: &Alert) -> Json {
 }
 
 /// A name for telling these alerts in this state: the same when a delivery is repeated, another when one of them has been
-/// reported more often or has ended. FNV-1a of 128 bits; it guards against accidents, the signature against people.
+/// reported more often or has ended. It guards against accidents, the signature against people.
 pub(crate) fn delivery(alerts: &[Alert]) -> String {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let mut told: Vec<String> = alerts
         .iter()
         .map(|alert| format!("{}\u{1f}{}\u{1f}{}\u{1e}", alert.id, alert.status.as_str(), alert.count))
         .collect();
     told.sort_unstable();
-    let hash = told
-        .iter()
-        .flat_map(|one| one.bytes())
-        .fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
-    format!("{hash:032x}")
+    fingerprint(&told.concat())
 }
