@@ -100,6 +100,7 @@ async fn an_agent_is_asked_over_its_api() {
     let done = desk.run(&line(&agent(|_| {}))).await;
     assert_eq!(done.status, 0, "{done:?}");
     assert!(done.out.contains("pass     lag                     0 s") && done.out.ends_with("safe\n"), "{}", done.out);
+    assert!(done.out.contains("pass     errors                  0 since"), "{}", done.out);
     for (pointer, value, expect) in [
         ("/pipelines/0/lag/time_lag_ms", json!(301_000), 10),
         ("/pipelines/0/dead_letters_stored", json!(1), 12),
@@ -214,6 +215,7 @@ async fn tokens_are_sent_and_never_shown_and_the_summary_is_appended() {
     let url = agent.url().replace("//", "//me:canary-password@");
     let start = desk.run(&format!("start --migration-id demo --agent-url {url}")).await;
     assert_eq!(start.status, 0, "{start:?}");
+    assert!(start.out.starts_with("migration demo: baseline of 37 dead letters and 0 errors in "), "{}", start.out);
     let baseline = std::fs::read_to_string(desk.state.path().join("whimbrel/gate/demo.json")).unwrap();
     let done = desk.run("check --migration-id demo --format json").await;
     let document: Value = serde_json::from_str(&done.out).unwrap();

@@ -52,7 +52,6 @@ pub(super) fn variable(name: &str) -> Option<String> {
 }
 
 /// The status of a command that ended, which is told why if it did not do what it should.
-#[expect(clippy::unnecessary_wraps, reason = "what commands give")]
 pub(super) fn ended(done: Result<u8, Stop>) -> anyhow::Result<Exit> {
     match done {
         Ok(0) => Ok(Exit::Ok),

@@ -165,6 +165,8 @@ fn rows(rows: &Reading<Rows>) -> Condition {
 
 fn count(subject: Subject, count: &Reading<Count>, asked: Option<u64>, remedy: &str) -> Condition {
     let max = asked.unwrap_or(0);
+    // The sum of no numbers is -0.
+    let shown = |count: &Count| format!("{} {}", count.value + 0.0, count.of);
     let condition = |state, measured: String, why: &str| Condition {
         subject,
         state,
@@ -173,14 +175,12 @@ fn count(subject: Subject, count: &Reading<Count>, asked: Option<u64>, remedy: &
         why: why.to_owned(),
     };
     match count {
-        Reading::Known(Count { value, of }) if value.is_nan() || *value < 0.0 => {
-            condition(State::Unknown, format!("{value} {of}"), "this is no count")
+        Reading::Known(known) if known.value.is_nan() || known.value < 0.0 => {
+            condition(State::Unknown, shown(known), "this is no count")
         }
         #[expect(clippy::cast_precision_loss, reason = "limits people write are small")]
-        Reading::Known(Count { value, of }) if *value <= max as f64 => {
-            condition(State::Pass, format!("{value} {of}"), "")
-        }
-        Reading::Known(Count { value, of }) => condition(State::Fail, format!("{value} {of}"), remedy),
+        Reading::Known(known) if known.value <= max as f64 => condition(State::Pass, shown(known), ""),
+        Reading::Known(known) => condition(State::Fail, shown(known), remedy),
         Reading::Unknown(why) => condition(State::Unknown, "-".into(), why),
         Reading::Without(why) => condition(without(asked.is_some()), "-".into(), why),
     }

@@ -54,7 +54,8 @@ pub async fn start(
     };
     let baseline = Baseline::new(&args.migration_id, now_ms, place.kind, place.url(), seen.counters);
     baseline.write(&place.file)?;
-    let sum = |counts: &std::collections::BTreeMap<String, f64>| counts.values().sum::<f64>();
+    // The sum of no numbers is -0.
+    let sum = |counts: &std::collections::BTreeMap<String, f64>| counts.values().sum::<f64>() + 0.0;
     let counters = &baseline.counters;
     writeln!(
         out,

@@ -1,7 +1,7 @@
 //! Facts from a Prometheus alone: what it has scraped of agents, by the names of docs/metrics.md.
 //!
 //! Everything is asked for one moment of Prometheus's own clock, so that ours does not matter. A series that is there may be
-//! old ([`Answers::age`]); one that is gone says that nobody measures any more.
+//! old, so its age is asked for too; one that is gone says that nobody measures any more.
 
 mod query;
 mod reading;
@@ -37,7 +37,7 @@ impl Sample {
     }
 }
 
-/// What Prometheus answered, by the names of [`query::all`].
+/// What Prometheus answered, by the names of the questions.
 pub type Answers = BTreeMap<&'static str, Vec<Sample>>;
 
 /// What was seen.
