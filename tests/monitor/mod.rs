@@ -42,7 +42,10 @@ fn said(output: &Output) -> String {
 fn mails() -> Vec<String> {
     let directory = PathBuf::from(setting("SVC_DATA")).join("smtp/mail");
     let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|file| file.extension().is_some_and(|end| end == "eml")).map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    files
+        .filter(|file| file.extension().is_some_and(|end| end == "eml"))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect()
 }
 
 #[test]
@@ -79,9 +82,11 @@ fn mail_arrives_over_starttls_and_over_tls_and_nowhere_else() {
     }
     let count = mails().len();
     let stranger = Path::new(&setting("SVC_TLS")).join("stranger-ca.pem");
-    for (listener, tls, ca) in
-        [("SMTP_EXPIRED_PORT", "starttls", &ca), ("SMTP_PORT", "starttls", &stranger), ("SMTP_PLAIN_PORT", "starttls", &ca)]
-    {
+    for (listener, tls, ca) in [
+        ("SMTP_EXPIRED_PORT", "starttls", &ca),
+        ("SMTP_PORT", "starttls", &stranger),
+        ("SMTP_PLAIN_PORT", "starttls", &ca),
+    ] {
         let output = tried(directory.path(), &monitor(listener, tls, true, ca), "mail");
         assert_eq!(output.status.code(), Some(1), "{listener}: {}", said(&output));
         assert!(!said(&output).contains(&setting("SMTP_PASSWORD")), "{}", said(&output));

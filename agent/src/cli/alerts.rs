@@ -108,10 +108,11 @@ pub fn run(args: &AlertsArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyho
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "JSON gives null for what is not there")]
 fn list(args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let mut answer = block_on(args.agent.get(&["incidents"]))?;
     let now_ms = answer["now_ms"].as_i64().unwrap_or_default();
-    if let Some(incidents) = answer["incidents"].as_array_mut() {
+    if let Some(incidents) = answer.get_mut("incidents").and_then(Value::as_array_mut) {
         incidents.retain(|incident| args.all || incident["status"] == "firing");
     }
     if args.format == Format::Json {
@@ -133,6 +134,7 @@ fn list(args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+#[expect(clippy::indexing_slicing, reason = "JSON gives null for what is not there")]
 fn show(incident: &Value, now_ms: i64, out: &mut dyn Write) -> std::io::Result<()> {
     let text = |field: &str| escaped(incident[field].as_str().unwrap_or_default());
     let since_ms = incident["since_ms"].as_i64().unwrap_or_default();

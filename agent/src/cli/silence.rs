@@ -104,6 +104,7 @@ pub fn run(args: &SilenceArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "JSON gives null for what is not there")]
 fn add(args: &AddArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let for_ms = i64::try_from(args.time.0.as_millis()).unwrap_or(i64::MAX);
     if let Some(name) = &args.phase {
@@ -132,6 +133,7 @@ fn add(args: &AddArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+#[expect(clippy::indexing_slicing, reason = "JSON gives null for what is not there")]
 fn list(args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let answer = block_on(args.agent.get(&["silences"]))?;
     if args.format == Format::Json {

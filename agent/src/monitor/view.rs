@@ -127,7 +127,9 @@ impl View {
         let board = self.shared.board();
         let with_state = |silence: &Silence| {
             let mut value = json!(silence);
-            value["active"] = silence.is_active(now_ms).into();
+            if let Some(object) = value.as_object_mut() {
+                object.insert("active".to_owned(), silence.is_active(now_ms).into());
+            }
             value
         };
         let silences: Vec<Value> = board.silences.iter().map(with_state).collect();
