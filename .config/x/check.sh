@@ -48,7 +48,7 @@ run_check() {
     local part failed=()
     [ $# -gt 0 ] || set -- fmt scripts clippy fuzz doc dashboards deny
     for part in "$@"; do
-        declare -F "check_$part" >/dev/null || die "no part \"$part\"; there are: fmt scripts clippy fuzz doc dashboards deny"
+        declare -F "check_$part" >/dev/null || die "no part \"$part\"; there are: fmt scripts clippy fuzz doc dashboards deny page"
     done
     for part in "$@"; do
         say "check $part"

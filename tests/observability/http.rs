@@ -1,11 +1,13 @@
 //! The HTTP endpoint as a client sees it.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
 use whimbrel::export::http::Surface;
 use whimbrel::export::serve;
+use whimbrel::monitor::View;
 use whimbrel::runtime::telemetry::Telemetry;
 use whimbrel::stats::{Component, Health, Instruments, LagConfig, Observer, PipelineState};
 
@@ -16,6 +18,7 @@ pub(super) struct Endpoint {
     pub(super) base: String,
     pub(super) address: String,
     pub(super) instruments: Instruments,
+    pub(super) monitor: Arc<OnceLock<View>>,
     pub(super) client: reqwest::Client,
     stop: oneshot::Sender<()>,
     running: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -29,6 +32,7 @@ impl Endpoint {
         let (telemetry, _) = Telemetry::prepare("agent-1", None, &config).unwrap();
         let instruments = telemetry.instruments.clone();
         let surface = Surface::new("agent-1", &instruments, &telemetry.scrape);
+        let monitor = Arc::clone(&surface.monitor);
         let server = serve(config.listen, surface).await.unwrap();
         let address = server.address().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -36,7 +40,8 @@ impl Endpoint {
             let _ = stopped.await;
         }));
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build().unwrap();
-        Self { base: format!("http://{address}"), address, instruments, client, stop, running, _telemetry: telemetry }
+        let base = format!("http://{address}");
+        Self { base, address, instruments, monitor, client, stop, running, _telemetry: telemetry }
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {
@@ -103,7 +108,7 @@ async fn the_status_tells_lag_totals_and_state_of_each_pipeline() {
     let (status, one) = endpoint.get("/api/v1/pipelines/shop").await;
     assert_eq!((status, &one["pipeline"]), (200, &"shop".into()));
     assert_eq!(endpoint.get("/api/v1/pipelines/none").await.0, 404);
-    assert_eq!(endpoint.get("/").await.0, 404);
+    assert_eq!(endpoint.get("/nowhere").await.0, 404);
     let post = endpoint.client.post(format!("{}/api/v1/status", endpoint.base)).send().await.unwrap();
     assert_eq!(post.status(), 405, "read-only");
     endpoint.stop().await;

@@ -4,6 +4,7 @@
 
 mod collector;
 mod http;
+mod page;
 mod prometheus;
 
 use std::sync::Arc;

@@ -20,6 +20,7 @@ pub mod plugin;
 pub mod rules;
 pub mod run;
 pub mod silence;
+pub mod top;
 
 use clap::{Parser, Subcommand};
 
@@ -103,6 +104,8 @@ pub enum Command {
     Silence(silence::SilenceArgs),
     /// Note where a migration begins, for `check`
     Start(whimbrel_monitor::gate::args::StartArgs),
+    /// Look at a running agent: pipelines, incidents, migrations, plugins
+    Top(top::TopArgs),
     /// Print version and build facts
     Version,
 }
@@ -146,6 +149,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Migrate(args) => migrate::run(*args, &mut std::io::stdout()),
         Command::Plugin(args) => plugin::run(args, &mut std::io::stdout(), &mut std::io::stderr()),
         Command::Run(args) => run::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Version => version(&mut std::io::stdout()),
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, `/api/v1/*`. Without login, on loopback by default, and read-only
+//! The HTTP endpoint: the status page, `/metrics`, `/healthz`, `/readyz`, `/api/v1/*`. Without login, on loopback by default, and read-only
 //! but for what [`control`] takes on loopback.
 //!
 //! A page in somebody's browser must not be able to read it: answers carry headers that forbid embedding, and on a
@@ -9,20 +9,24 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::control::{self, Control};
+use super::live::Live;
 use super::prometheus::{CONTENT_TYPE, Scrape};
 use super::status::Problem;
-use super::{health, monitor, status};
+use super::{health, monitor, page, status};
 use crate::monitor::View;
 use crate::stats::Instruments;
 
@@ -31,6 +35,9 @@ const MAX_SCRAPES: usize = 2;
 
 /// The largest request: some numbers in JSON.
 const MAX_BODY: usize = 16 << 10;
+
+/// How long an answer may wait to be taken by whoever asked.
+const UNREAD: Duration = Duration::from_secs(20);
 
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -107,12 +114,23 @@ impl Server {
 
     /// Answers until `shutdown` is done, then finishes the requests it has.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let router = router(self.surface, self.address.ip().is_loopback());
-        axum::serve(self.listener, router).with_graceful_shutdown(shutdown).await
+        let live = Live::new(&self.surface);
+        let router = router(self.surface, &live, self.address.ip().is_loopback());
+        // Who does not take what they asked for is not waited for, by nobody: neither a seat of the stream nor the end.
+        let listener = self.listener.tap_io(|stream| {
+            if let Err(error) = SockRef::from(&*stream).set_tcp_user_timeout(Some(UNREAD)) {
+                tracing::debug!(%error, "a time-out of a connection could not be set");
+            }
+        });
+        let shutdown = async move {
+            shutdown.await;
+            live.end();
+        };
+        axum::serve(listener, router).with_graceful_shutdown(shutdown).await
     }
 }
 
-fn router(surface: Surface, loopback: bool) -> Router {
+fn router(surface: Surface, live: &Live, loopback: bool) -> Router {
     let scrapes = Arc::new(Semaphore::new(MAX_SCRAPES));
     let scrape = surface.scrape.clone();
     let (reload, promote, recorded) = match loopback {
@@ -141,6 +159,8 @@ fn router(surface: Surface, loopback: bool) -> Router {
         .route("/api/v1/plugins/reload", reload)
         .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/promote", promote)
         .route("/api/v1/pipelines/{pipeline}/plugins/{plugin}/recorded", recorded)
+        .merge(live.routes())
+        .merge(page::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .fallback(|| async { (StatusCode::NOT_FOUND, Json(Problem { error: "no such page" })) })
         .with_state(surface);
@@ -168,12 +188,14 @@ async fn safe_headers(request: Request, next: Next) -> Response {
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // The page has a policy of its own.
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     response
 }
 

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::http::Surface;
-use crate::stats::{ConnectorsStatus, PipelineStatus, PluginStatus};
+use crate::stats::{ConnectorsStatus, PipelineStatus, PluginMeter, PluginStatus};
 
+/// The status of the agent.
 #[derive(Debug, Serialize)]
-struct Status {
+pub(crate) struct Status {
     name: Arc<str>,
     version: &'static str,
     started_at_ms: i64,
@@ -21,7 +22,34 @@ struct Status {
     /// Only where connectors are configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     connectors: Option<ConnectorsStatus>,
-    plugins: Vec<PluginStatus>,
+    plugins: Vec<Place>,
+}
+
+/// How much is told of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Everything.
+    Full,
+    /// All but its partitions and tables.
+    Compact,
+}
+
+/// A plugin in its place.
+#[derive(Debug, Serialize)]
+struct Place {
+    #[serde(flatten)]
+    status: PluginStatus,
+    /// What the version at work cost since it was loaded; `null` where that is not counted.
+    cost: Option<Cost>,
+}
+
+#[derive(Debug, Serialize)]
+struct Cost {
+    calls: u64,
+    errors: u64,
+    events: u64,
+    seconds: f64,
+    memory_bytes: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -29,22 +57,52 @@ pub(crate) struct Problem {
     pub(crate) error: &'static str,
 }
 
-pub(crate) async fn status(State(surface): State<Surface>) -> Response {
-    let pipelines = surface.instruments.observers().iter().map(|observer| observer.status()).collect();
-    Json(Status {
-        name: Arc::clone(&surface.name),
-        version: env!("CARGO_PKG_VERSION"),
-        started_at_ms: surface.started_at_ms,
-        now_ms: surface.instruments.now_ms(),
-        pipelines,
-        connectors: surface.instruments.connectors().map(|board| board.status()),
-        plugins: places(&surface),
-    })
-    .into_response()
+impl Status {
+    pub(crate) fn of(surface: &Surface, detail: Detail) -> Self {
+        let observers = surface.instruments.observers();
+        let pipelines = observers.iter().map(|observer| {
+            let mut status = observer.status();
+            if detail == Detail::Compact {
+                (status.lag.partitions, status.lag.tables) = (Vec::new(), Vec::new());
+            }
+            status
+        });
+        Self {
+            name: Arc::clone(&surface.name),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at_ms: surface.started_at_ms,
+            now_ms: surface.instruments.now_ms(),
+            pipelines: pipelines.collect(),
+            connectors: surface.instruments.connectors().map(|board| board.status()),
+            plugins: places(surface),
+        }
+    }
 }
 
-fn places(surface: &Surface) -> Vec<PluginStatus> {
-    surface.instruments.places().iter().map(|place| place.status()).collect()
+pub(crate) async fn status(State(surface): State<Surface>) -> Response {
+    Json(Status::of(&surface, Detail::Full)).into_response()
+}
+
+fn places(surface: &Surface) -> Vec<Place> {
+    let meters = surface.instruments.plugins();
+    let cost = |status: &PluginStatus| {
+        let at_work = |meter: &&Arc<PluginMeter>| {
+            let here = meter.pipeline().is_some_and(|pipeline| **pipeline == *status.pipeline);
+            here && **meter.name() == *status.plugin && **meter.digest() == *status.edition.digest
+        };
+        meters.iter().find(at_work).map(|meter| {
+            let totals = meter.totals();
+            Cost {
+                calls: totals.calls,
+                errors: totals.errors,
+                events: totals.events,
+                seconds: totals.seconds,
+                memory_bytes: meter.memory(),
+            }
+        })
+    };
+    let places = surface.instruments.places();
+    places.iter().map(|place| place.status()).map(|status| Place { cost: cost(&status), status }).collect()
 }
 
 pub(crate) async fn plugins(State(surface): State<Surface>) -> Response {
