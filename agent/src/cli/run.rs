@@ -19,7 +19,7 @@ use crate::export::control::{Control, Order, control};
 use crate::export::http::{Surface, serve};
 use crate::migrations::programs::Sandboxed;
 use crate::migrations::{self, ledgers};
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, StartError, headroom};
 use crate::pipeline::{self, Handle, Parts};
 use crate::plugin::repro::ReproDir;
 use crate::plugin::{Cache, Engine, Sandbox, Services, StateFile};
@@ -116,7 +116,12 @@ async fn agent(config: AgentConfig) -> anyhow::Result<Exit> {
     let mut monitor = match config.monitor.clone() {
         Some(settings) => {
             let (sandbox, instruments) = (sandbox.clone(), telemetry.instruments.clone());
-            let start = move || Monitor::start(&settings, &sandbox, &instruments);
+            let slots = headroom::slots(&config);
+            let start = move || {
+                let mut monitor = Monitor::start(&settings, &sandbox, &instruments)?;
+                monitor.watch(slots)?;
+                Ok::<_, StartError>(monitor)
+            };
             Some(tokio::task::spawn_blocking(start).await??)
         }
         None => None,

@@ -17,4 +17,5 @@ pub mod heartbeat;
 pub mod progress;
 pub mod redact;
 pub mod settings;
+pub mod slot;
 pub mod supervisor;

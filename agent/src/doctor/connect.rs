@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, in_time};
-use crate::config::raw;
-use crate::config::secret::Secret;
 use crate::connect::client::{Client, Live};
 use crate::connect::desired::Desired;
 use crate::connect::health::Condition;
 use crate::connect::settings::Settings;
+use crate::connect::slot;
 use crate::runtime::logging::chain;
-use crate::target::postgres;
 
 /// WAL that a slot keeps back and that is worth a look.
 const MUCH_WAL: i64 = 10 << 30;
@@ -37,8 +35,8 @@ pub(super) async fn examine(settings: Option<&Settings>) -> Vec<Finding> {
         Err(late) => vec![Finding::bad(what, late, "check `connectors.url` and the network to it")],
     };
     for desired in &settings.desired {
-        if desired.config.get("slot.name").is_some() {
-            all.extend(slot(desired).await);
+        if let Some(name) = slot::name(desired) {
+            all.extend(replication_slot(desired, name).await);
         }
     }
     all
@@ -74,14 +72,16 @@ fn connectors(settings: &Settings, live: &BTreeMap<String, Live>) -> Vec<Finding
 }
 
 /// The slot of a PostgreSQL connector, asked with the connector's own login.
-async fn slot(desired: &Desired) -> Vec<Finding> {
-    let of = |key: &str| desired.config.get(key).unwrap_or_default().to_owned();
-    let what = format!("replication slot {} ({})", of("slot.name"), desired.name);
-    let Some(settings) = source(desired) else {
+async fn replication_slot(desired: &Desired, name: &str) -> Vec<Finding> {
+    let what = format!("replication slot {name} ({})", desired.name);
+    let Some(database) = slot::database(desired) else {
         return vec![Finding::warning(what, "cannot be asked for", "check host, port and database of the connector")];
     };
-    let client = match in_time(postgres::connect(&settings)).await {
-        Ok(Ok(client)) => client,
+    let facts = match in_time(slot::ask(&database, name)).await {
+        Ok(Ok(Some(facts))) => facts,
+        Ok(Ok(None)) => {
+            return vec![Finding::warning(what, "is not there yet", "the connector makes it when it starts")];
+        }
         Ok(Err(error)) => {
             let remedy = "nothing is wrong if only Kafka Connect may reach the source; otherwise check host and login";
             return vec![Finding::warning(what, format!("cannot be looked at from here: {}", chain(&error)), remedy)];
@@ -89,26 +89,12 @@ async fn slot(desired: &Desired) -> Vec<Finding> {
         Err(late) => return vec![Finding::warning(what, late, "check the network to the source")],
     };
     let mut all = Vec::new();
-    if let Ok(row) = client.query_one("SELECT current_setting('wal_level')", &[]).await {
-        let level: String = row.get(0);
-        if level != "logical" {
-            let remedy = "ALTER SYSTEM SET wal_level = logical, and restart the server";
-            all.push(Finding::bad(format!("source of {}", desired.name), format!("wal_level is {level}"), remedy));
-        }
+    if facts.wal_level != "logical" {
+        let remedy = "ALTER SYSTEM SET wal_level = logical, and restart the server";
+        let said = format!("wal_level is {}", facts.wal_level);
+        all.push(Finding::bad(format!("source of {}", desired.name), said, remedy));
     }
-    let found = client
-        .query_opt(
-            "SELECT active, coalesce(wal_status, ''), safe_wal_size,
-                    pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint
-             FROM pg_replication_slots WHERE slot_name = $1",
-            &[&of("slot.name")],
-        )
-        .await;
-    all.push(match found {
-        Ok(Some(row)) => judged(what, row.get(0), &row.get::<_, String>(1), row.get(2), row.get(3)),
-        Ok(None) => Finding::warning(what, "is not there yet", "the connector makes it when it starts"),
-        Err(error) => Finding::warning(what, chain(&error), "grant the user `pg_monitor`"),
-    });
+    all.push(judged(what, facts.active, &facts.wal_status, facts.room, facts.kept));
     all
 }
 
@@ -135,23 +121,6 @@ fn judged(what: String, active: bool, status: &str, room: Option<i64>, kept: Opt
         return Finding::warning(what, format!("is read{kept_said}"), remedy);
     }
     Finding::good(what, format!("is read{kept_said}"))
-}
-
-/// The source database of a connector, as a client of our own would reach it.
-fn source(desired: &Desired) -> Option<postgres::Settings> {
-    let of = |key: &str| desired.config.get(key);
-    let mut url = url::Url::parse("postgresql://host").ok()?;
-    url.set_host(of("database.hostname")).ok()?;
-    url.set_port(of("database.port").and_then(|port| port.parse().ok())).ok()?;
-    url.set_username(of("database.user")?).ok()?;
-    url.set_password(of("database.password")).ok()?;
-    url.set_path(of("database.dbname")?);
-    if let Some(mode) = of("database.sslmode") {
-        url.query_pairs_mut().append_pair("sslmode", mode);
-    }
-    let raw: raw::PostgresTarget = serde_json::from_value(serde_json::json!({ "uri": url.as_str() })).ok()?;
-    let settings = postgres::Settings::from_raw(&raw, std::time::Duration::ZERO).ok()?;
-    Some(postgres::Settings { uri: Secret::new(url.to_string()), ..settings })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const MAX_SUBJECT: usize = 500;
 const MAX_TEXT: usize = 1 << 20;
 
 /// The server that takes the agent's mail.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MailSettings {
     /// Its host.
     pub host: String,
@@ -36,6 +36,8 @@ pub struct MailSettings {
     /// The sender: an address, with a name before it or not.
     pub from: String,
 }
+
+crate::config::opaque::opaque_debug!(MailSettings);
 
 /// How the connection to the mail server is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 pub mod backtest;
 pub mod config;
 mod dead_man;
+pub mod headroom;
 mod deliver;
 mod judge;
 mod own;
@@ -27,6 +28,7 @@ use whimbrel_monitor::store::{OpenError, Store, StoreError};
 
 use self::config::MonitorConfig;
 use self::deliver::Courier;
+use self::headroom::Slot;
 use self::judge::Judge;
 pub use self::plugins::PlaceError;
 use self::plugins::{ChannelPlace, RulePlace};
@@ -122,6 +124,18 @@ impl Monitor {
             monitor.spawn("dead-man", move || dead_man::run(&shared, &url, every))?;
         }
         Ok(monitor)
+    }
+
+    /// Looks at replication slots too, if there are any.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn watch(&mut self, slots: Vec<Slot>) -> Result<(), StartError> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        self.spawn("monitor-slots", move || headroom::run(&shared, &slots))
     }
 
     /// Loads rules and channels as [`Monitor::start`] would, and lets them go. Gives how many there are.

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use whimbrel_monitor::delivery::Policy;
-use whimbrel_monitor::history::{Recorder, Step};
+use whimbrel_monitor::history::{Reading, Recorder, Step};
 use whimbrel_monitor::incident::{
     Book, Explained, Incident, Inhibition, Notifier, Phase, Resolution, Severity, Silence,
 };
@@ -54,6 +54,8 @@ pub(super) struct Shared {
     keep: Keep,
     sample: Duration,
     pub(super) step: Duration,
+    /// What is read beside the pipelines, and when.
+    aside: Mutex<(Instant, Vec<Reading>)>,
     stopping: Mutex<bool>,
     /// Wakes whoever waits: there is something to deliver, or it is over.
     bell: Condvar,
@@ -92,6 +94,7 @@ impl Shared {
             keep: config.keep,
             sample: config.sample,
             step: config.history.step,
+            aside: Mutex::new((Instant::now(), Vec::new())),
             stopping: Mutex::new(false),
             bell: Condvar::new(),
         })
@@ -161,8 +164,20 @@ impl Shared {
         }
     }
 
+    /// Takes what was read beside the pipelines; it holds until the next time.
+    pub(super) fn beside(&self, readings: Vec<Reading>) {
+        *self.aside.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), readings);
+    }
+
+    /// What was read beside the pipelines, unless that is long ago.
+    fn read_aside(&self) -> Vec<Reading> {
+        let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.0.elapsed() < self.step.saturating_mul(2) { aside.1.clone() } else { Vec::new() }
+    }
+
     fn measure(&self, steps: &SyncSender<Step>) {
-        let readings = readings(&self.instruments);
+        let mut readings = readings(&self.instruments);
+        readings.extend(self.read_aside());
         let step = self.recorder().read(readings, self.instruments.now_ms());
         let Some(step) = step else { return };
         self.try_store("written", |store| store.append(&step));

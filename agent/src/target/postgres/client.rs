@@ -63,7 +63,7 @@ fn tls(settings: &Settings, mode: SslMode) -> Result<ClientConfig, TargetError> 
 }
 
 /// The error with its kind. `doing` must hold no row values.
-pub(super) fn error(doing: &str, cause: Error) -> TargetError {
+pub(crate) fn error(doing: &str, cause: Error) -> TargetError {
     let Some(db) = cause.as_db_error() else {
         let kind = kind_without_code(&cause);
         let deepest = std::error::Error::source(&cause).map(|s| format!(": {s}")).unwrap_or_default();

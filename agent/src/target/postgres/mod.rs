@@ -22,7 +22,7 @@ use super::error::{ErrorKind, TargetError};
 use super::plan::WriteBatch;
 use super::{Applied, DeadLetterFilter, Encoded, Encoder, ParkedKey, StoredDeadLetter, StoredOffset, Target};
 
-pub(crate) use client::connect;
+pub(crate) use client::{connect, error as failed};
 pub use config::Settings;
 
 /// The PostgreSQL target.
