@@ -36,7 +36,9 @@ async fn a_slot_is_seen_with_who_reads_it_and_the_room_it_has() {
     assert!((1 << 30..=5 << 30).contains(&before), "{before}");
     assert!(facts.kept.is_some());
     client
-        .batch_execute("CREATE TABLE IF NOT EXISTS slot_filler AS SELECT repeat('x', 1000) FROM generate_series(1, 40000)")
+        .batch_execute(
+            "CREATE TABLE IF NOT EXISTS slot_filler AS SELECT repeat('x', 1000) FROM generate_series(1, 40000)",
+        )
         .await
         .unwrap();
     let after = ask(&settings, &slot).await.unwrap().unwrap().room.unwrap();

@@ -61,9 +61,8 @@ pub(super) fn run(shared: &Shared, slots: &[Slot]) {
         let next = Instant::now() + shared.step;
         let mut readings = Vec::new();
         for slot in slots {
-            let asked = runtime.block_on(async {
-                tokio::time::timeout(PATIENCE, slot::ask(&slot.database, &slot.name)).await
-            });
+            let asked =
+                runtime.block_on(async { tokio::time::timeout(PATIENCE, slot::ask(&slot.database, &slot.name)).await });
             match asked {
                 Ok(Ok(Some(facts))) => readings.extend(read(slot, facts.room)),
                 Ok(Ok(None)) => tracing::debug!(slot = slot.name, "replication slot is not there"),

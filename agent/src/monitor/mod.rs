@@ -8,8 +8,8 @@
 pub mod backtest;
 pub mod config;
 mod dead_man;
-pub mod headroom;
 mod deliver;
+pub mod headroom;
 mod judge;
 mod own;
 mod plugins;

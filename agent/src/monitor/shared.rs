@@ -53,6 +53,7 @@ pub(super) struct Shared {
     pub(super) channels: Vec<String>,
     keep: Keep,
     sample: Duration,
+    begun_ms: i64,
     pub(super) step: Duration,
     /// What is read beside the pipelines, and when.
     aside: Mutex<(Instant, Vec<Reading>)>,
@@ -93,6 +94,7 @@ impl Shared {
             channels,
             keep: config.keep,
             sample: config.sample,
+            begun_ms: now_ms,
             step: config.history.step,
             aside: Mutex::new((Instant::now(), Vec::new())),
             stopping: Mutex::new(false),
@@ -181,6 +183,10 @@ impl Shared {
         let step = self.recorder().read(readings, self.instruments.now_ms());
         let Some(step) = step else { return };
         self.try_store("written", |store| store.append(&step));
+        // What was not seen from its beginning is not judged: that nothing was found there would end what goes on.
+        if step.start_ms < self.begun_ms {
+            return;
+        }
         match steps.try_send(step) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
@@ -221,6 +227,7 @@ impl Shared {
         let now_ms = self.instruments.now_ms();
         let mut guard = self.board();
         let board = &mut *guard;
+        board.silences.retain(|silence| now_ms - silence.ends_ms < SILENCE_SHOWN_MS);
         board.announced.retain(|phase| phase.ends_ms.is_none_or(|ends_ms| now_ms < ends_ms));
         let phases = board.phases();
         let explained = Explained::new(&phases, &self.inhibitions, board.book.firing(), now_ms);

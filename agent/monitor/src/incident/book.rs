@@ -103,7 +103,13 @@ impl Book {
             attributes: finding.attributes,
             key: finding.key,
         };
-        self.changed.push(incident.id.clone());
+        // Thousands may go on from step to step: how often each was found, and its figures of now, are worth no write.
+        let as_stored = |known: &Incident| {
+            (known.severity, &known.kind, &known.title) == (incident.severity, &incident.kind, &incident.title)
+        };
+        if !known.is_some_and(as_stored) {
+            self.changed.push(incident.id.clone());
+        }
         self.firing.insert(name, incident);
     }
 
@@ -151,7 +157,7 @@ impl Book {
         self.overflow
     }
 
-    /// What is to be stored, and the ids of what is to be forgotten, since this was asked last.
+    /// What is to be stored (what began, ended or became another thing), and the ids of what is to be forgotten, since this was asked last.
     pub fn changes(&mut self) -> (Vec<Incident>, Vec<String>) {
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
