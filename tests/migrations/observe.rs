@@ -90,9 +90,9 @@ async fn a_script_that_fills_a_table_is_seen_while_it_runs_and_afterwards() {
     let ran = tokio::task::spawn_blocking(move || finish(child)).await.unwrap();
     assert_eq!((ran.code(), ran.out.as_str()), (Some(3), "database withheld\n"), "{ran:?}");
     let said: Vec<_> = ran.err.lines().collect();
-    let last = format!("whimbrel: shop-7: the command ended with status 3 after ");
+    let last = "whimbrel: shop-7: the command ended with status 3 after ";
     assert_eq!(said.len(), 6, "five lines of the script's, and one of ours: {said:?}");
-    assert!(said[5].starts_with(&last) && said[5].ends_with(&format!("{table} +10000 rows")), "{said:?}");
+    assert!(said[5].starts_with(last) && said[5].ends_with(&format!("{table} +10000 rows")), "{said:?}");
 
     let summary: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(directory.path().join("summary.json")).unwrap()).unwrap();

@@ -134,7 +134,6 @@ fn list(args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-#[expect(clippy::indexing_slicing, reason = "JSON gives null for what is not there")]
 fn show(incident: &Value, now_ms: i64, out: &mut dyn Write) -> std::io::Result<()> {
     let text = |field: &str| escaped(incident[field].as_str().unwrap_or_default());
     let since_ms = incident["since_ms"].as_i64().unwrap_or_default();

@@ -131,7 +131,7 @@ pub struct MonitorRoute {
     pub kind: Vec<String>,
     /// The channels that are told; none: nobody.
     pub channels: Vec<String>,
-    /// What incidents of one notification have in common. Default [scope].
+    /// What incidents of one notification have in common. Default `[scope]`.
     pub group_by: Option<Vec<AlertGroup>>,
     /// How long a first incident waits for others of its group. Default 10s.
     pub group_wait: Option<Millis>,
