@@ -1,5 +1,7 @@
 //! Alerts to the people's end: real SMTP servers, a real Alertmanager, and an agent that is killed while it tells.
 
+mod doctor;
+mod panels;
 mod slot;
 
 use std::io::{Read as _, Write as _};

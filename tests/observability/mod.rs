@@ -5,7 +5,7 @@
 mod collector;
 mod http;
 mod page;
-mod prometheus;
+pub(crate) mod prometheus;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -10,9 +10,9 @@ use super::http::Endpoint;
 use super::{env, shop, until};
 
 /// A Prometheus of this test's own, which scrapes one address every second; stopped and deleted when dropped.
-struct Prometheus {
+pub(crate) struct Prometheus {
     data: tempfile::TempDir,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Prometheus {
@@ -28,7 +28,7 @@ impl Prometheus {
         assert!(done.success(), "prometheus.sh {verb}");
     }
 
-    fn start(target: &str) -> Self {
+    pub(crate) fn start(target: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         // Free now; nobody else is told of it.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
