@@ -41,7 +41,9 @@ fn enough(part: &str) -> u64 {
     match part {
         "postgres" => 800_000,
         "mongodb" | "peers" => 250_000,
-        "stdout" | "monitor" => 1_000_000,
+        "stdout" => 1_000_000,
+        // Two seconds pass before the first step is judged.
+        "monitor" => 2_000_000,
         // Makes a topic of its own.
         _ => 0,
     }
