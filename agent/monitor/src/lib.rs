@@ -18,3 +18,9 @@ pub mod gate;
 pub mod history;
 pub mod incident;
 pub mod store;
+
+/// A duration as everything here counts time: in milliseconds.
+#[must_use]
+pub fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

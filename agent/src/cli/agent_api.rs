@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
 use super::dead_letters::escaped;
@@ -12,6 +12,9 @@ use crate::export::control::HEADER;
 
 /// It answers from memory, or after one write.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The option that names the agent.
+const FLAG: &str = "--agent-url";
 
 /// Which agent is asked.
 #[derive(Debug, Args)]
@@ -39,27 +42,45 @@ impl AgentArgs {
     }
 
     async fn ask(&self, method: Method, path: &[&str], body: Option<&Value>) -> anyhow::Result<Value> {
-        let mut url = self.agent_url.clone();
-        match url.path_segments_mut() {
-            Ok(mut segments) => segments.pop_if_empty().extend(["api", "v1"]).extend(path),
-            Err(()) => bail!("--agent-url is no http address"),
-        };
+        let url = page(&self.agent_url, FLAG, path)?;
         let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
         let request = client.request(method, url).header(HEADER, "1");
         let request = match body {
             Some(body) => request.json(body),
             None => request,
         };
-        let unreachable = || format!("no agent answers at {}; name its address with --agent-url", self.agent_url);
+        let unreachable = || unreachable(&self.agent_url, FLAG);
         let answer = request.send().await.with_context(unreachable)?;
         let status = answer.status();
         let body: Value = answer.json().await.unwrap_or_default();
         if !status.is_success() {
-            let error = body.get("error").and_then(Value::as_str).unwrap_or(status.as_str());
-            bail!("the agent refuses: {}", escaped(error));
+            bail!("the agent refuses: {}", refusal(status, &body));
         }
         Ok(body)
     }
+}
+
+/// The address of a page of the API; names in the path may hold anything. `flag` is where the address came from.
+///
+/// # Errors
+/// When the address is none that has pages.
+pub(super) fn page(agent: &Url, flag: &str, path: &[&str]) -> anyhow::Result<Url> {
+    let mut url = agent.clone();
+    match url.path_segments_mut() {
+        Ok(mut segments) => segments.pop_if_empty().extend(["api", "v1"]).extend(path),
+        Err(()) => bail!("{flag} is no http address"),
+    };
+    Ok(url)
+}
+
+/// What is said when nobody answers.
+pub(super) fn unreachable(agent: &Url, flag: &str) -> String {
+    format!("no agent answers at {agent}; name its address with {flag}")
+}
+
+/// Why the agent did not do it, from its answer.
+pub(super) fn refusal(status: StatusCode, body: &Value) -> String {
+    escaped(body.get("error").and_then(Value::as_str).unwrap_or(status.as_str()))
 }
 
 /// Has one request made and waits for its answer.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
@@ -15,6 +14,7 @@ use super::dead_letters::escaped;
 use super::run::sandbox;
 use crate::config;
 use crate::monitor::try_channel;
+use crate::source::kafka::watch::now_ms;
 use crate::stats::Instruments;
 
 /// Arguments of `alerts`.
@@ -175,11 +175,6 @@ fn test(args: &TestArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Re
         writeln!(out, "and its end")?;
     }
     Ok(Exit::Ok)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn sample(channel: &str, severity: Severity) -> Alert {

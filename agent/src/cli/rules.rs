@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use whimbrel_monitor::millis;
 
 use super::Exit;
 use super::agent_api::{moment, span};
@@ -17,6 +17,7 @@ use crate::config;
 use crate::config::plugins::PluginsConfig;
 use crate::config::units::Millis;
 use crate::monitor::backtest::{self, Report, Span};
+use crate::source::kafka::watch::now_ms;
 use crate::stats::Instruments;
 
 /// Arguments of `rules`.
@@ -78,9 +79,8 @@ pub fn run(args: &RulesArgs, out: &mut dyn Write, err: &mut dyn Write) -> anyhow
     };
     // What rules remember belongs to the agent: here they begin with nothing.
     let sandbox = sandbox(&PluginsConfig { state_file: None, ..loaded.config.plugins })?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    let back = |time: Millis| now_ms.saturating_sub(i64::try_from(time.0.as_millis()).unwrap_or(i64::MAX));
+    let now_ms = now_ms();
+    let back = |time: Millis| now_ms.saturating_sub(millis(time.0));
     let span = Span { from_ms: back(args.since), until_ms: args.until.map_or(now_ms, back) };
     if span.from_ms >= span.until_ms {
         bail!("--since must be longer ago than --until");

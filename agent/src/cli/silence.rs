@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use whimbrel_monitor::incident::Severity;
+use whimbrel_monitor::millis;
 
 use super::Exit;
 use super::agent_api::{AgentArgs, block_on, moment};
@@ -106,7 +107,7 @@ pub fn run(args: &SilenceArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 #[expect(clippy::indexing_slicing, reason = "JSON gives null for what is not there")]
 fn add(args: &AddArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let for_ms = i64::try_from(args.time.0.as_millis()).unwrap_or(i64::MAX);
+    let for_ms = millis(args.time.0);
     if let Some(name) = &args.phase {
         for scope in &args.scope {
             let phase = NewPhase { name: name.clone(), scope: scope.clone(), explains: args.kind.clone(), for_ms };

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use bson::doc;
 
-use super::{Finding, clock, in_time, now_ms};
+use super::{Finding, clock, in_time};
 use crate::config::validated::TargetConfig;
 use crate::migrations::assemble;
 use crate::migrations::config::MigrationsConfig;
 use crate::runtime::logging::chain;
+use crate::source::kafka::watch::now_ms;
 use crate::target::{TargetError, mongodb, postgres};
 
 /// Looks at where a pipeline writes.

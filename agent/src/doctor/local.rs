@@ -10,6 +10,7 @@ use crate::config::AgentConfig;
 use crate::export::OtlpConfig;
 use crate::monitor::Monitor;
 use crate::plugin::Sandbox;
+use crate::source::kafka::watch::now_ms;
 use crate::stats::Instruments;
 use crate::transform;
 
@@ -48,7 +49,7 @@ async fn port(config: &AgentConfig) -> Finding {
 
 /// Loads every plugin as `whimbrel run` would.
 fn plugins(config: &AgentConfig, sandbox: &Sandbox) -> Vec<Finding> {
-    let instruments = Instruments::detached(std::sync::Arc::new(super::now_ms));
+    let instruments = Instruments::detached(std::sync::Arc::new(now_ms));
     let mut all = Vec::new();
     for pipeline in config.pipelines.iter().filter(|pipeline| !pipeline.transform.is_empty()) {
         let name = &pipeline.settings.name;

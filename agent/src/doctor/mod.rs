@@ -6,7 +6,7 @@ mod databases;
 mod kafka;
 mod local;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -88,11 +88,6 @@ pub async fn examine(config: &AgentConfig, sandbox: Sandbox) -> Vec<Finding> {
 /// An answer, or that there was none in time.
 async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, String> {
     tokio::time::timeout(PATIENCE, work).await.map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What a server's clock says beside ours. `before_ms` and `after_ms` are ours around the question.

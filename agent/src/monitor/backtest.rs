@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use serde::Serialize;
 use whimbrel_monitor::history::{Point, Series};
 use whimbrel_monitor::incident::{Book, Incident};
+use whimbrel_monitor::millis;
 use whimbrel_monitor::store::Store;
 
 use super::StartError;
@@ -140,8 +140,4 @@ impl Played {
         incidents.sort_by(|one, other| one.since_ms.cmp(&other.since_ms).then(one.id.cmp(&other.id)));
         Report { from_ms: span.from_ms, until_ms: span.until_ms, steps: self.steps, failed: self.failed, incidents }
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -56,11 +56,8 @@ pub(super) fn look(
     }
     let migrations = instruments.migrations().map(|board| board.status().migrations).unwrap_or_default();
     for migration in &migrations {
-        let (scope, label) = match migration.set.as_str() {
-            "" => (format!("migration/{}", migration.id), migration.id.clone()),
-            set => (format!("migration/{set}/{}", migration.id), format!("{set}/{}", migration.id)),
-        };
-        let found = seen.findings.entry(scope).or_default();
+        let label = migration.label();
+        let found = seen.findings.entry(format!("migration/{label}")).or_default();
         if migration.state == "failed" {
             let error = migration.last_error.as_ref();
             found.push(Finding {

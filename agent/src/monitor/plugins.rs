@@ -7,11 +7,11 @@ use whimbrel_monitor::incident::{self, Pattern};
 
 use super::config::{ChannelConfig, RuleConfig};
 use crate::config::written::Written;
+use crate::plugin::code::{NoCode, code};
 use crate::plugin::services::MetricSink;
-use crate::plugin::watch::read_file;
 use crate::plugin::{
     Alert, CallError, Channel, Failure, Finding, Grants, Instance, Kind, Label, Limits, LoadError, Manifest, Plugin,
-    Point, Rule, Sandbox, Series, Services, Setup, Severity, Status, Value, Window, World, bundled, digest,
+    Point, Rule, Sandbox, Series, Services, Setup, Severity, Status, Value, Window, World, digest,
 };
 use crate::stats::{Instruments, PluginMeter};
 
@@ -62,16 +62,10 @@ fn start<W: World>(
     instruments: &Instruments,
 ) -> Result<(String, Instance<W>), PlaceError> {
     let plugin = || place.plugin.to_owned();
-    let bytes = match bundled::find(place.plugin) {
-        Some(bytes) => bytes.into(),
-        None => {
-            let bytes =
-                read_file(place.plugin.as_ref()).map_err(|source| PlaceError::Read { plugin: plugin(), source })?;
-            let admitted = sandbox.trust.admit(place.plugin, &bytes);
-            admitted.map_err(|source| PlaceError::Untrusted { plugin: plugin(), source })?;
-            std::borrow::Cow::from(bytes)
-        }
-    };
+    let bytes = code(place.plugin, &sandbox.trust).map_err(|none| match none {
+        NoCode::Read(source) => PlaceError::Read { plugin: plugin(), source },
+        NoCode::Untrusted(source) => PlaceError::Untrusted { plugin: plugin(), source },
+    })?;
     let failed = |source| PlaceError::Load { plugin: plugin(), source };
     let manifest = Manifest::of(&bytes, W::KIND).map_err(|refusal| failed(refusal.into()))?;
     let name = place.name.map_or_else(|| manifest.name.clone(), str::to_owned);

@@ -21,11 +21,8 @@ pub(super) fn readings(instruments: &Instruments) -> Vec<Reading> {
     }
     if let Some(board) = instruments.migrations() {
         for migration in board.status().migrations {
-            let scope = match migration.set.as_str() {
-                "" => format!("migration/{}", migration.id),
-                set => format!("migration/{set}/{}", migration.id),
-            };
-            Into { scope: scope.into(), all: &mut all }.migration(&migration);
+            let scope = format!("migration/{}", migration.label()).into();
+            Into { scope, all: &mut all }.migration(&migration);
         }
     }
     all

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use whimbrel_monitor::delivery::Policy;
 use whimbrel_monitor::history::{Reading, Recorder, Step};
 use whimbrel_monitor::incident::{
-    Book, Explained, Incident, Inhibition, Notifier, Phase, Resolution, Severity, Silence,
+    Book, Explained, Incident, Inhibition, Notification, Notifier, Phase, Resolution, Severity, Silence,
 };
+use whimbrel_monitor::millis;
 use whimbrel_monitor::store::{Keep, Store, StoreError};
 
 use super::config::MonitorConfig;
@@ -26,6 +27,8 @@ const SILENCE_SHOWN_MS: i64 = 86_400_000;
 pub(super) struct Board {
     pub(super) book: Book,
     pub(super) notifier: Notifier,
+    /// What was decided and could not be queued yet.
+    untold: Vec<Notification>,
     pub(super) silences: Vec<Silence>,
     /// Those that somebody announced.
     pub(super) announced: Vec<Phase>,
@@ -67,8 +70,7 @@ impl Shared {
     pub(super) fn restore(config: &MonitorConfig, store: Store, instruments: &Instruments) -> Result<Self, StoreError> {
         let now_ms = instruments.now_ms();
         let mut recorder = Recorder::new(config.history, now_ms);
-        let look_back = i64::try_from(config.history.look_back.as_millis()).unwrap_or(i64::MAX);
-        recorder.restore(store.points(None, now_ms.saturating_sub(look_back), now_ms)?, now_ms);
+        recorder.restore(store.points(None, now_ms.saturating_sub(millis(config.history.look_back)), now_ms)?, now_ms);
         let channels: Vec<String> = config.channels.iter().map(|channel| channel.name.clone()).collect();
         let names: Vec<&str> = channels.iter().map(String::as_str).collect();
         let dropped = store.retain_channels(&names)?;
@@ -79,6 +81,7 @@ impl Shared {
         let board = Board {
             book: Book::restored(store.incidents()?),
             notifier,
+            untold: Vec::new(),
             silences: store.silences(now_ms - SILENCE_SHOWN_MS)?,
             announced: store.phases(now_ms)?,
             seen: Vec::new(),
@@ -234,17 +237,15 @@ impl Shared {
         let muted = |incident: &Incident| {
             board.silences.iter().any(|silence| silence.mutes(incident, now_ms)) || explained.by(incident).is_some()
         };
-        let before = board.notifier.state().clone();
-        let notifications = board.notifier.due(&board.book, muted, now_ms);
-        if notifications.is_empty() {
+        board.untold.extend(board.notifier.due(&board.book, muted, now_ms));
+        if board.untold.is_empty() {
             return;
         }
-        let stored = self.try_store("written", |store| store.tell(&notifications, board.notifier.state(), now_ms));
-        if stored.is_none() {
-            // Not told, then: the next second decides the same again.
-            board.notifier.restore(before);
-            return;
+        let state = board.notifier.state();
+        if self.try_store("written", |store| store.tell(&board.untold, state, now_ms)).is_none() {
+            return; // the next second tries again
         }
+        board.untold.clear();
         drop(guard);
         self.ring();
     }

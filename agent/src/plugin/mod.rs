@@ -13,6 +13,7 @@ mod bindings;
 mod breaker;
 pub mod bundled;
 mod cache;
+pub mod code;
 #[cfg(test)]
 mod contract;
 pub mod egress;

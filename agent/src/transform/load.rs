@@ -10,10 +10,10 @@ use super::crash::Bundles;
 use super::slot::Slot;
 use super::view::View;
 use crate::config::{invalid::Invalid, plugins, raw};
+use crate::plugin::code::{NoCode, code};
 use crate::plugin::repro::ReproDir;
 use crate::plugin::services::MetricSink;
 use crate::plugin::trust::{Trust, Untrusted};
-use crate::plugin::watch::read_file;
 use crate::plugin::{
     Instance, Kind, LoadError, Manifest, Plugin, Sandbox, Services, Setup, Transform, bundled, digest,
 };
@@ -164,16 +164,12 @@ pub fn build(
     Ok(Chain::from_recipes(links, recipes))
 }
 
-/// A bundled name wins over a file of that name: files are named with a path or an extension. Bundled plugins are as
-/// trusted as this program; a file must be admitted.
+/// The code of a plugin.
 pub(super) fn bytes_of(plugin: &str, trust: &Trust) -> Result<Cow<'static, [u8]>, BuildError> {
-    if let Some(bytes) = bundled::find(plugin) {
-        return Ok(bytes.into());
-    }
-    let path = PathBuf::from(plugin);
-    let bytes = read_file(&path).map_err(|source| BuildError::Read { path, source })?;
-    trust.admit(plugin, &bytes).map_err(|source| BuildError::Untrusted { plugin: plugin.to_owned(), source })?;
-    Ok(bytes.into())
+    code(plugin, trust).map_err(|none| match none {
+        NoCode::Read(source) => BuildError::Read { path: PathBuf::from(plugin), source },
+        NoCode::Untrusted(source) => BuildError::Untrusted { plugin: plugin.to_owned(), source },
+    })
 }
 
 fn start(sandbox: &Sandbox, setup: Setup, bytes: &[u8]) -> Result<Instance<Transform<View>>, LoadError> {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::millis;
 use crate::store::Queued;
 
 /// How patient the queue is.
@@ -59,10 +60,6 @@ impl Policy {
         let spread = queued.id.wrapping_mul(7_919).wrapping_add(i64::from(queued.attempts) * 104_729).rem_euclid(64);
         wait - wait / 4 * spread / 64
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

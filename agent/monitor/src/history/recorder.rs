@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::millis;
+
 use super::series::{Key, Point, Reading, Series, Value};
 
 /// How much is kept in memory.
@@ -203,8 +205,4 @@ impl Recorder {
     pub const fn refused(&self) -> u64 {
         self.refused
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::millis;
+
 use super::digest::Digest;
 use super::route::Route;
 use super::{Alert, Book, Incident, Severity};
@@ -102,11 +104,6 @@ impl Notifier {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
-    }
-
-    /// Back to an earlier state: what was decided since could not be kept.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
     }
 
     /// What is to be told now. `is_muted` says of which incidents people are not told; what they were told of before they
@@ -305,8 +302,4 @@ impl Channel {
         }
         Some(vec![alert])
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

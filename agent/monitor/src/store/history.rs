@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use super::{Store, StoreError};
 use crate::history::{Key, Point, Series, Step, chunk};
+use crate::millis;
 
 /// Points are packed when they are so old.
 const LOOSE_MS: i64 = 2 * 3_600_000;
@@ -47,8 +48,7 @@ impl Store {
     pub fn tidy(&self, keep: Keep, now_ms: i64) -> Result<(), StoreError> {
         let mut connection = self.lock();
         while pack_oldest(&mut connection, now_ms)? {}
-        let age_ms = i64::try_from(keep.age.as_millis()).unwrap_or(i64::MAX);
-        connection.execute("DELETE FROM chunk WHERE end_ms < ?1", [now_ms.saturating_sub(age_ms)])?;
+        connection.execute("DELETE FROM chunk WHERE end_ms < ?1", [now_ms.saturating_sub(millis(keep.age))])?;
         while used(&connection)? > keep.bytes {
             let oldest: Option<i64> = connection.query_row("SELECT min(end_ms) FROM chunk", [], |row| row.get(0))?;
             let Some(oldest) = oldest else { break };

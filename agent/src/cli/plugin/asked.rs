@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
-use reqwest::{Client, StatusCode, Url};
-use serde_json::Value;
+use reqwest::{Client, Url};
 
-use crate::cli::dead_letters::escaped;
+use crate::cli::agent_api;
 
 /// The agent answers after the end of a batch, and between two reloads, which compile.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The option that names the agent.
+const FLAG: &str = "--url";
 
 /// A plugin in a running agent.
 #[derive(Debug, Args)]
@@ -37,27 +38,17 @@ impl AskedArgs {
         self.at(&["pipelines", &self.pipeline, "plugins", &self.plugin, name])
     }
 
-    /// The address with this path; names may hold anything.
+    /// The address with this path.
     fn at(&self, path: &[&str]) -> anyhow::Result<Url> {
-        let mut url = self.url.clone();
-        match url.path_segments_mut() {
-            Ok(mut segments) => segments.pop_if_empty().extend(["api", "v1"]).extend(path),
-            Err(()) => bail!("--url is no http address"),
-        };
-        Ok(url)
+        agent_api::page(&self.url, FLAG, path)
     }
 
     /// What is said when nobody answers.
     pub(super) fn unreachable(&self) -> String {
-        format!("no agent answers at {}; name its address with --url", self.url)
+        agent_api::unreachable(&self.url, FLAG)
     }
 }
 
 pub(super) fn client() -> reqwest::Result<Client> {
     Client::builder().timeout(TIMEOUT).no_proxy().build()
-}
-
-/// Why the agent did not do it, from its answer.
-pub(super) fn refusal(status: StatusCode, body: &Value) -> String {
-    escaped(body.get("error").and_then(Value::as_str).unwrap_or(status.as_str()))
 }

@@ -162,12 +162,6 @@ fn built_subject(
     }
 }
 
-/// Runs what talks to an agent or a registry.
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    crate::runtime::tls::install();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
-}
-
 /// Bytes for people.
 fn size(bytes: usize) -> String {
     #[expect(clippy::cast_precision_loss, reason = "for people")]

@@ -8,9 +8,9 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::asked::{AskedArgs, client, refusal};
-use super::block_on;
+use super::asked::{AskedArgs, client};
 use crate::cli::Exit;
+use crate::cli::agent_api::{block_on, refusal};
 use crate::cli::dead_letters::escaped;
 use crate::export::control::HEADER;
 use crate::stats::{Compared, Conditions, Difference};

@@ -8,8 +8,9 @@ use clap::Args;
 use oci_client::Reference;
 
 use super::trusted::{RegistryArgs, Signers, TrustArgs, looked_at};
-use super::{KindWord, block_on, size};
+use super::{KindWord, size};
 use crate::cli::Exit;
+use crate::cli::agent_api::block_on;
 use crate::cli::dead_letters::escaped;
 use crate::plugin::place::place;
 use crate::plugin::trust::lock::{Lock, Locked};

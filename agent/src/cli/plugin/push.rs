@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use oci_client::Reference;
 
+use super::subject;
 use super::trusted::RegistryArgs;
-use super::{block_on, subject};
 use crate::cli::Exit;
+use crate::cli::agent_api::block_on;
 use crate::plugin::trust::signature::PrivateKey;
 use crate::registry;
 

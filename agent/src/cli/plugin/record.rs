@@ -10,10 +10,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::Value;
 
-use super::asked::{AskedArgs, client, refusal};
-use super::block_on;
+use super::asked::{AskedArgs, client};
 use crate::author::replay::case::Case;
 use crate::cli::Exit;
+use crate::cli::agent_api::{block_on, refusal};
 use crate::cli::dead_letters::escaped;
 use crate::export::control::{HEADER, Shown};
 

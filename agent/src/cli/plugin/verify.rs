@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::block_on;
 use super::trusted::{RegistryArgs, Signers, TrustArgs, looked_at};
 use crate::cli::Exit;
+use crate::cli::agent_api::block_on;
 use crate::cli::dead_letters::escaped;
 use crate::plugin::trust::Untrusted;
 use crate::plugin::trust::artifact::sha256;

@@ -91,6 +91,14 @@ pub struct MigrationStatus {
     pub last_error: Option<ErrorStatus>,
 }
 
+impl MigrationStatus {
+    /// Its id, behind the name of its set where it has one: `shop/7`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        if self.set.is_empty() { self.id.clone() } else { format!("{}/{}", self.set, self.id) }
+    }
+}
+
 /// Documents or rows of one collection or table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlaceStatus {

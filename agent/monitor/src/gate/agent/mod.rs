@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::baseline::{Baseline, Counters};
 use super::facts::Facts;
 use crate::ask::{AskError, Asked};
+use crate::millis;
 use shapes::{Incidents, Migrations, Series, Status};
 
 /// What an agent answered.
@@ -68,10 +69,6 @@ pub async fn look(agent: &Asked, wanted: &Wanted, baseline: Option<&Baseline>) -
         }
     }
     Ok(reading::seen(&format!("the agent at {}", agent.address()), wanted, &answers, baseline))
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A page; none where the agent says that there is none.
